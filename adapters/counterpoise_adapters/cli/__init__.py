@@ -1,0 +1,48 @@
+"""The ``counterpoise`` command: weigh a file, compare ways to train on it, or watch a demonstration.
+
+The commands live one to a file (``weigh.py``, ``compare.py``, ``demo.py``) and are registered in ``app.py``.  What they
+share is in ``errors.py`` (wrong input as one line), ``files.py`` (reading and writing rows as a stream), ``rows.py``
+(columns, target filters) and ``features.py`` (rows into a matrix).
+"""
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from .errors import InputError
+
+__all__ = ["InputError", "main"]
+
+
+def main() -> None:
+    """Run the command line: the entry point ``counterpoise``.
+
+    Wrong input ends as one line on the standard error stream and exit status 2, without a traceback.  An interrupt
+    ends with status 130 and a termination signal with 143, after files half written are removed.
+    """
+    try:
+        from .app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"counterpoise", "counterpoise_adapters"}:
+            raise
+        _leave(f"the command line needs '{error.name}': pip install 'counterpoise[cli]'", 2)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except InputError as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; nothing was written", 130)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Turn a termination signal into an exit that runs every ``finally``."""
+    raise SystemExit(143)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    """Print one line on the standard error stream and exit."""
+    one_line = " ".join(message.split())
+    print(f"counterpoise: {one_line}", file=sys.stderr)
+    raise SystemExit(status)

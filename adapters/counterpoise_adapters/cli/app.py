@@ -1,0 +1,28 @@
+"""The commands of ``counterpoise``, registered in one place."""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="counterpoise",
+    help="Weights that hold a model steady when its training data are not the data it will be judged on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep `counterpoise COMMAND` a group of commands, however many are registered."""
+
+
+for _name in ("weigh", "compare", "demo"):
+    if find_spec(f"{__package__}.{_name}") is not None:
+        app.command(_name)(getattr(import_module(f"{__package__}.{_name}"), _name))
