@@ -1,8 +1,8 @@
 """The ``counterpoise`` command: weigh a file, compare ways to train on it, or watch a demonstration.
 
-The commands live one to a file (``weigh.py``, ``compare.py``, ``demo.py``) and are registered in ``app.py``.  What they
-share is in ``errors.py`` (wrong input as one line), ``files.py`` (reading and writing rows as a stream), ``rows.py``
-(columns, target filters) and ``features.py`` (rows into a matrix).
+The commands live one to a file (``weigh.py``, ``compare.py``, ``demo.py``) and are registered in
+``app.py``.  What they share is in ``errors.py`` (wrong input as one line), ``files.py`` (reading and
+writing rows as a stream), ``rows.py`` (columns, target filters) and ``features.py`` (rows into a matrix).
 """
 
 import signal
@@ -18,8 +18,8 @@ __all__ = ["InputError", "main"]
 def main() -> None:
     """Run the command line: the entry point ``counterpoise``.
 
-    Wrong input ends as one line on the standard error stream and exit status 2, without a traceback.  An interrupt
-    ends with status 130 and a termination signal with 143, after files half written are removed.
+    Wrong input ends as one line on the standard error stream and exit status 2, without a traceback.  An
+    interrupt ends with status 130 and a termination signal with 143, after files half written are removed.
     """
     try:
         from .app import app

@@ -1,0 +1,105 @@
+"""Parquet, read and written by row batches, so that types, metadata and compression stay as they were."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import InputError
+from .files import Columns
+from .rows import NumberedRow
+
+__all__ = ["Parquet"]
+
+_ROWS = 4096  # in memory at a time
+
+
+class Parquet:
+    """A Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; anything that is not Parquet raises `InputError`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._open() as file:
+            self.header: tuple[str, ...] | None = tuple(file.schema_arrow.names)
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[NumberedRow]:
+        """Yield (row number, row); see `files.Table`.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Columns to read, dots allowed; those that the file lacks are left to the reader of the row.
+        """
+        number = 0
+        for batch in self._batches(None if columns is None else self._top_level(columns)):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+
+    def copy(self, sink: BinaryIO, extra: Columns) -> Iterator[NumberedRow]:
+        """Write every row with columns added; see `files.Table`.
+
+        Parameters
+        ----------
+        sink : binary file
+            Where the file goes.
+        extra : mapping of str to array
+            One value per row.
+        """
+        total = len(next(iter(extra.values())))
+        with self._open() as file:
+            schema = _extended(file.schema_arrow, list(extra))
+            groups = file.metadata.num_row_groups
+            codec = file.metadata.row_group(0).column(0).compression if groups else "SNAPPY"
+            if file.metadata.num_rows != total:
+                raise InputError("the number of rows changed while the file was read", path=self.path)
+        done = 0
+        codec = "NONE" if codec == "UNCOMPRESSED" else codec
+        with pq.ParquetWriter(sink, schema, compression=codec) as writer:
+            for batch in self._batches(None):
+                part = slice(done, done + batch.num_rows)
+                added = [pa.array(column[part], type=pa.float64()) for column in extra.values()]
+                writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
+                for row in batch.to_pylist():
+                    done += 1
+                    yield done, row
+
+    def _top_level(self, columns: Sequence[str]) -> list[str]:
+        names = self.header or ()
+        wanted = {column if column in names else column.partition(".")[0] for column in columns}
+        return [name for name in names if name in wanted]
+
+    def _batches(self, columns: list[str] | None) -> Iterator[Any]:
+        with self._open() as file:
+            try:
+                yield from file.iter_batches(batch_size=_ROWS, columns=columns)
+            except pa.ArrowInvalid as error:
+                raise InputError(f"damaged Parquet: {error}", path=self.path) from error
+
+    def _open(self) -> Any:
+        try:
+            return pq.ParquetFile(self.path)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"not a Parquet file: {error}", path=self.path) from error
+
+
+def _extended(schema: Any, names: Sequence[str]) -> Any:
+    """Return the schema with float64 columns added, also to what the datasets library keeps in it."""
+    for name in names:
+        schema = schema.append(pa.field(name, pa.float64()))
+    metadata = dict(schema.metadata or {})
+    if b"huggingface" in metadata:
+        described = json.loads(metadata[b"huggingface"])
+        features = described.get("info", {}).get("features", {})
+        features.update({name: {"dtype": "float64", "_type": "Value"} for name in names})
+        metadata[b"huggingface"] = json.dumps(described).encode()
+    return schema.with_metadata(metadata or None)
