@@ -1,0 +1,293 @@
+"""One scalar unknown a row: the exact solver of each family, on problems in canonical form (`_problem`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ._problem import Answer, Problem, divergence_of
+from ._roots import State, find_root, iterate
+from ._types import Array
+from .divergences import Divergence, Power, expm1_ratio
+
+STEPS = 64
+"""Most evaluations of a root-finder; eager arrays stop after 3 to 12."""
+
+
+def _spread(problem: Problem) -> Array:
+    """Prior variance of x, by two passes."""
+    (mean,) = problem.reduce.sum(problem.p * problem.x)
+    off = problem.x - mean
+    (variance,) = problem.reduce.sum(problem.p * off * off)
+    return problem.xp.where(variance > 0, variance, 1.0)
+
+
+def _rounding(problem: Problem, radius: Array) -> Array:
+    """Relative step below which D(t) = ρ cannot resolve t: D itself is known to about ε(1 + 1/√ρ)."""
+    eps = float(problem.xp.finfo(problem.p.dtype).eps)
+    return 4 * eps * (1 + 1 / problem.xp.sqrt(problem.xp.where(radius > 0, radius, 1.0)))
+
+
+def _squared(xp: Any, value: Array, slope: Array, radius: Array) -> tuple[Array, Array]:
+    """Residual and slope of √D − √ρ, nearly linear in 1/λ."""
+    root = xp.sqrt(xp.where(value > 0, value, 0.0))
+    return root - xp.sqrt(radius), slope / (2 * xp.where(root > 0, root, 1.0))
+
+
+def kl_at(problem: Problem, t: Array) -> Answer:
+    """Exponential weights at t = R/λ, centred so that neither a small t cancels nor a large one underflows."""
+    q, log_mass, centre, mean, _ = _tilt(problem, t)
+    penalty = 1 / problem.xp.where(t > 0, t, 1.0)
+    return Answer(q, penalty, centre - penalty * log_mass, mean - log_mass)
+
+
+def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Return q ∝ p e^z at z = t(c − x), log Σ p e^z, c, Σ q z and Var_q z."""
+    xp, p, x = problem.xp, problem.p, problem.x
+    (prior_mean,) = problem.reduce.sum(p * x)
+    centre = xp.minimum(prior_mean, 1 / xp.where(t > 1, t, 1.0))
+    z = (centre - x) * t
+    change = p * xp.expm1(z)
+    w = p + change
+    first = w * z
+    mass, growth, mean, square = problem.reduce.sum(w, change, first, first * z)
+    log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0)))
+    mass = xp.where(mass > 0, mass, 1.0)
+    mean = mean / mass
+    return w / mass, log_mass, centre, mean, square / mass - mean * mean
+
+
+def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
+    """Newton on √KL(t) − √ρ in t = R/λ."""
+    xp = problem.xp
+    start = xp.sqrt(2 * radius / _spread(problem))
+
+    def residual(t: Array) -> tuple[Array, Array]:
+        _, log_mass, _, mean, variance = _tilt(problem, t)
+        return _squared(xp, mean - log_mass, variance / t, radius)
+
+    t = find_root(
+        xp, residual, xp.where(done, 1.0, start), low=0 * start, high=0 * start + xp.inf, done=done,
+        tolerance=_rounding(problem, radius), steps=STEPS,
+    )  # fmt: skip
+    return kl_at(problem, t)
+
+
+def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
+    """For a Pearson radius, shrink the active set {x < δ}: δ = μ + √(V/(ρ − (1 + ρ)·mass outside)) until nothing leaves it."""
+    xp, p, x = problem.xp, problem.p, problem.x
+
+    def step(delta: Array, stop: Array) -> State:
+        active = xp.astype(x < delta, p.dtype) * p
+        mass, first = problem.reduce.sum(active, active * x)
+        (outside,) = problem.reduce.sum(p - active)
+        mean = first / xp.where(mass > 0, mass, 1.0)
+        off = x - mean
+        (second,) = problem.reduce.sum(active * off * off)
+        rest = radius - (1 + radius) * outside
+        new = mean + xp.sqrt(second / xp.where(rest > 0, rest * xp.where(mass > 0, mass, 1.0), 1.0))
+        new = xp.where((rest > 0) & (mass > 0), new, delta)
+        new = xp.where(stop, delta, xp.minimum(new, delta))
+        return new, stop | (new >= delta)
+
+    start = xp.zeros_like(problem.top) + xp.inf
+    delta, _ = iterate(xp, step, (start, done), steps=STEPS)
+    return _linear(problem, xp.where(done, 2.0, delta))
+
+
+def _linear(problem: Problem, delta: Array) -> Answer:
+    """Return q ∝ p(δ − x)₊, whose penalty for half of χ² is Σ p(δ − x)₊."""
+    xp, p = problem.xp, problem.p
+    w = p * xp.maximum(delta - problem.x, 0.0)
+    (mass,) = problem.reduce.sum(w)
+    safe = xp.where(mass > 0, mass, 1.0)
+    q = w / safe
+    off = xp.where(problem.live, q / xp.where(problem.live, p, 1.0) - 1, 0.0)
+    (square,) = problem.reduce.sum(p * off * off)
+    return Answer(q, safe, delta - safe, square / 2)
+
+
+def _power_weights(problem: Problem, k: float, tau: Array) -> tuple[Array, Array, Array]:
+    """At w = p(1 − kx/τ)₊^{1/k}: the logarithms of w/p, their log-normaliser, and x/(1 − kx/τ) where w > 0."""
+    xp, p, x = problem.xp, problem.p, problem.x
+    base = 1 - k * x / tau
+    inside = base > 0
+    if k == 0:
+        y = -x / tau
+        growth = p * xp.expm1(y)
+    else:
+        y = xp.log1p(xp.where(inside, -k * x / tau, 0.0)) / k
+        growth = p * xp.where(inside, xp.expm1(y), -1.0)
+    mass, change = problem.reduce.sum(p + growth, growth)
+    log_mass = xp.where(
+        xp.abs(change) < 0.5, xp.log1p(xp.maximum(change, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0))
+    )
+    y = xp.where(inside, y, -xp.inf)
+    return y, log_mass, xp.where(inside, x / xp.where(inside, base, 1.0), 0.0)
+
+
+def power_at(problem: Problem, divergence: Power, tau: Array) -> Answer:
+    """The family's weights at its scale τ: q ∝ p(1 − kx/τ)₊^{1/k} with λ = τW^k, k = a − 1."""
+    xp, k = problem.xp, divergence.exponent - 1
+    y, log_mass, _ = _power_weights(problem, k, tau)
+    w = xp.where(problem.live, problem.p * xp.exp(y - log_mass), 0.0)
+    penalty = tau * xp.exp(k * log_mass)
+    (total,) = problem.reduce.sum(w)
+    value = _power_divergence(problem, divergence, y - log_mass)
+    shift = -penalty * expm1_ratio(xp, -k, log_mass)
+    return Answer(w / xp.where(total > 0, total, 1.0), penalty / divergence.scale, shift, value)
+
+
+def _power_divergence(problem: Problem, divergence: Power, log_ratio: Array) -> Array:
+    xp = problem.xp
+    terms = problem.p * divergence.f_of_log(xp.where(problem.live, log_ratio, 0.0))
+    return problem.reduce.sum(xp.where(problem.live, terms, 0.0))[0]
+
+
+def power_penalty(problem: Problem, divergence: Power, penalty: Array, done: Array) -> Answer:
+    """Newton on the power norm N(τ) = τW(τ)^k = λ, from the end where it is monotone."""
+    xp, k = problem.xp, divergence.exponent - 1
+    penalty = xp.where(done, 1.0, penalty * divergence.scale)
+    shrunk = penalty * xp.exp(-k * xp.log(xp.where(problem.mass > 0, problem.mass, 1.0)))
+    far = xp.minimum(shrunk, penalty + k) if k > 0 else xp.maximum(shrunk, penalty + k)
+
+    def residual(tau: Array) -> tuple[Array, Array]:
+        y, log_mass, z = _power_weights(problem, k, tau)
+        norm = xp.exp(k * log_mass)
+        (mean,) = problem.reduce.sum(problem.p * xp.exp(y - log_mass) * z)
+        return tau * norm - penalty, norm * (1 + k * mean / tau)
+
+    eps = float(xp.finfo(penalty.dtype).eps)
+    tau = find_root(
+        xp, residual, far, low=xp.minimum(penalty, far), high=xp.maximum(penalty, far), done=done | (far == penalty),
+        tolerance=xp.zeros_like(far) + 2 * eps, steps=STEPS,
+    )  # fmt: skip
+    return power_at(problem, divergence, tau)
+
+
+def power_ball(problem: Problem, divergence: Power, radius: Array, done: Array) -> Answer:
+    """Newton on √D(t) − √ρ in t = R/τ: the normalisation is explicit, so one unknown is left."""
+    xp, k = problem.xp, divergence.exponent - 1
+    radius = radius / divergence.scale
+    start = xp.where(done, 1.0, xp.sqrt(2 * radius / _spread(problem)))
+
+    def residual(t: Array) -> tuple[Array, Array]:
+        tau = 1 / t
+        y, log_mass, z = _power_weights(problem, k, tau)
+        u = y - log_mass
+        value = _power_divergence(problem, divergence, u) / divergence.scale
+        q = problem.p * xp.exp(u)
+        mean, mean_z, cross = problem.reduce.sum(q * problem.x, q * z, q * problem.x * z)
+        return _squared(xp, value, t * xp.exp(-k * log_mass) * (cross - mean * mean_z), radius)
+
+    t = find_root(
+        xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
+        tolerance=_rounding(problem, radius), steps=STEPS,
+    )  # fmt: skip
+    return power_at(problem, divergence, 1 / t)
+
+
+def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, done: Array) -> Answer:
+    """Bracketed secant on Σ p (f*)'(ν − x/λ) = 1, ν = (M − η)/λ in (0, R/λ]."""
+    xp = problem.xp
+    penalty = xp.where(done, 1.0, penalty)
+    reach = xp.minimum(1 / penalty, xp.zeros_like(penalty) + divergence.link_limit)
+
+    def residual(nu: Array) -> tuple[Array, None]:
+        t = divergence.link(nu - problem.x / penalty)
+        return problem.reduce.sum(xp.where(problem.live, problem.p * (t - 1), 0.0))[0], None
+
+    (mean,) = problem.reduce.sum(problem.p * problem.x)
+    start = xp.minimum(mean / penalty, reach / 2)
+    flat = mean == 0
+    eps = float(xp.finfo(penalty.dtype).eps)
+    nu = find_root(
+        xp, residual, xp.where(done | flat, reach / 2, start), low=0 * reach, high=reach, done=done | flat,
+        tolerance=0 * reach + eps, steps=STEPS,
+    )  # fmt: skip
+    nu = xp.where(flat, 0.0, nu)
+    t = xp.where(problem.live, divergence.link(nu - problem.x / penalty), 1.0)
+    w = xp.where(problem.live, problem.p * xp.where(t < xp.inf, t, 1.0), 0.0)
+    (total,) = problem.reduce.sum(w)
+    q = w / xp.where(total > 0, total, 1.0)
+    return Answer(q, penalty, nu * penalty, divergence_of(problem, divergence, q))
+
+
+def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: Array) -> Answer:
+    """Bracketed secant on √D − √ρ in R/λ around `generic_penalty`."""
+    xp = problem.xp
+    start = xp.where(done, 1.0, xp.sqrt(2 * radius / _spread(problem)))
+
+    def residual(t: Array) -> tuple[Array, None]:
+        value = generic_penalty(problem, divergence, 1 / t, done).divergence
+        return xp.sqrt(xp.where(value > 0, value, 0.0)) - xp.sqrt(radius), None
+
+    t = find_root(
+        xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
+        tolerance=_rounding(problem, radius), steps=STEPS,
+    )  # fmt: skip
+    return generic_penalty(problem, divergence, 1 / t, done)
+
+
+def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
+    """Fill prior mass ``level`` from the largest loss down; return the filled masses and the last x reached.
+
+    The last x is the smallest atom c with prior mass of {x ≤ c} at least ``level``, found by pivoting between atoms:
+    by interpolated mass and mean, with a geometric step in every three so that heavy tails cannot stall it.
+    """
+    xp, p, x = problem.xp, problem.p, problem.x
+    tiny = float(xp.finfo(p.dtype).smallest_normal)
+    far = xp.where(problem.live, 0.0, 4.0)
+    px = p * x
+
+    def step(lo: Array, a_lo: Array, b_lo: Array, hi: Array, a_hi: Array, b_hi: Array, turn: Array, stop: Array) -> State:
+        between = xp.where(a_hi > a_lo, a_hi - a_lo, 1.0)
+        mean = (b_hi - b_lo) / between
+        share = lo + (hi - lo) * (level - a_lo) / between
+        ratio = xp.sqrt(xp.maximum(lo, tiny)) * xp.sqrt(hi)
+        pivot = xp.where(turn == 0, share, xp.where(turn == 1, mean, ratio))
+        pivot = xp.where((pivot >= lo) & (pivot < hi), pivot, lo)
+        below = x <= pivot
+        inside = xp.astype(below, p.dtype)
+        a, b = problem.reduce.sum(p * inside, px * inside)
+        highest = problem.reduce.max(x * inside)
+        lowest = problem.reduce.min(x + 4 * inside + far)
+        enough = a >= level
+        grow, shrink = ~stop & ~enough, ~stop & enough
+        lo, a_lo, b_lo = (xp.where(grow, new, old) for new, old in ((lowest, lo), (a, a_lo), (b, b_lo)))
+        hi, a_hi, b_hi = (xp.where(shrink, new, old) for new, old in ((highest, hi), (a, a_hi), (b, b_hi)))
+        return lo, a_lo, b_lo, hi, a_hi, b_hi, xp.where(turn == 2, turn * 0, turn + 1), stop | (lo >= hi)
+
+    mass, mean = problem.reduce.sum(p, px)
+    zero = xp.zeros_like(level)
+    state = (zero, zero, zero, problem.reduce.max(x) + zero, mass, mean, zero, done)
+    last = iterate(xp, step, state, steps=3 * STEPS)[3]
+    over = xp.astype(x < last, p.dtype) * p
+    at = xp.where(problem.live & (x == last), p, 0.0)
+    filled, tie = problem.reduce.sum(over, at)
+    part = xp.clip((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0, 1.0)
+    return over + at * part, last
+
+
+def capped_tilt(problem: Problem, level: Array, last: Array, smoothing: Array, done: Array) -> tuple[Array, Array]:
+    """Weights p·min(e^s, 1/α), s = (l − η)/λ: monotone Newton on the factor e^v, counted from the last filled atom."""
+    xp, p = problem.xp, problem.p
+    smoothing = xp.where(done, 1.0, smoothing)
+    cap = 1 / level
+    highest = 0.9 * math.log(float(xp.finfo(p.dtype).max))
+    tilt = xp.exp(xp.clip((last - problem.x) / smoothing, -2 * highest, highest))
+    tilt = xp.where(problem.live, tilt, 0.0)
+
+    def step(factor: Array, stop: Array) -> State:
+        free = (factor * tilt < cap) & problem.live
+        capped, rest = problem.reduce.sum(xp.where(problem.live & ~free, p, 0.0), xp.where(free, p * tilt, 0.0))
+        new = (1 - capped * cap) / xp.where(rest > 0, rest, 1.0)
+        new = xp.where((rest > 0) & ~stop, xp.maximum(new, factor), factor)
+        return new, stop | (new <= factor)
+
+    (above,) = problem.reduce.sum(xp.where(problem.live & (problem.x < last), p, 0.0))
+    start = (1 - above * cap) / xp.where(above < 1, 1 - above, 1.0)
+    factor, _ = iterate(xp, step, (start, done), steps=STEPS)
+    q = xp.where(problem.live, p * xp.minimum(factor * tilt, cap), 0.0)
+    (total,) = problem.reduce.sum(q)
+    return q / xp.where(total > 0, total, 1.0), last + smoothing * xp.log(xp.where(factor > 0, factor, 1.0))

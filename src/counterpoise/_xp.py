@@ -1,0 +1,159 @@
+"""Namespaces, dtypes, devices and shapes: the only file that looks at them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import array_api_compat as aac
+
+from ._types import AllReduce, Array
+
+
+def namespace(**arrays: Array) -> Any:
+    """Return the one namespace of the named arrays; None and Python numbers do not count."""
+    given = {name: a for name, a in arrays.items() if a is not None and not isinstance(a, int | float)}
+    for name, a in given.items():
+        if not aac.is_array_api_obj(a):
+            raise TypeError(
+                f"{name} is a {type(a).__name__}, not an array; "
+                "pass a numpy, torch, jax or other array-API array (numpy.asarray turns lists into one)"
+            )
+    kinds = {name: aac.array_namespace(a) for name, a in given.items()}
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"{name}: {type(given[name]).__module__.split('.')[0]}" for name in given)
+        raise TypeError(f"arrays of different libraries ({found}); convert them to one of these first")
+    devices = {name: place for name, a in given.items() if (place := _device(a)) is not None}
+    if len({str(place) for place in devices.values()}) > 1:
+        found = ", ".join(f"{name}: {place}" for name, place in devices.items())
+        raise ValueError(f"arrays on different devices ({found}); move them to one device first")
+    return next(iter(kinds.values()))
+
+
+def _device(array: Array) -> Any:
+    """Return the device, or None for an array that is being traced and has none yet."""
+    if aac.is_jax_array(array) and is_traced(array):
+        return None
+    return aac.device(array)
+
+
+def is_traced(array: Array) -> bool:
+    """Tell whether the array's values cannot be looked at: lazy, traced, batched by a transform."""
+    if aac.is_dask_array(array):
+        return True
+    if aac.is_jax_array(array):
+        return isinstance(array, sys.modules["jax"].core.Tracer)
+    if aac.is_torch_array(array):
+        torch = sys.modules["torch"]
+        return bool(
+            torch.compiler.is_compiling()
+            or torch._C._functorch.is_functorch_wrapped_tensor(array)
+            or torch._C._functorch.maybe_current_level() is not None
+            or array.is_meta
+        )
+    return False
+
+
+def constant(name: str, array: Array) -> Array:
+    """Cut the array from autograd; refuse one that a functional transform is differentiating."""
+    if aac.is_torch_array(array):
+        if sys.modules["torch"]._C._functorch.is_gradtrackingtensor(array):
+            _refuse(name)
+        return array.detach()
+    if aac.is_jax_array(array) and type(array).__name__ in {"JVPTracer", "LinearizeTracer"}:
+        _refuse(name)
+    return array
+
+
+def _refuse(name: str) -> None:
+    raise TypeError(
+        f"{name} is being differentiated, but counterpoise's core returns constants: differentiating through a "
+        "root-finder is silently wrong. Use the differentiable forms in counterpoise_adapters.pytorch, or hold "
+        "the weights constant and differentiate sum(weights * losses) (Danskin's theorem)"
+    )
+
+
+def floating(xp: Any, name: str, array: Array, *, min_ndim: int = 1) -> Array:
+    """Return the array as a constant of the accumulation dtype, or say why it is not usable."""
+    if not xp.isdtype(array.dtype, "real floating"):
+        raise TypeError(f"{name} has dtype {array.dtype}; real floating-point is needed (convert it to float32 or float64)")
+    if array.ndim < min_ndim or 0 in array.shape[array.ndim - min_ndim :]:
+        raise ValueError(f"{name} has shape {tuple(array.shape)}; its last axis must hold at least one value")
+    array = constant(name, array)
+    return xp.astype(array, xp.float32) if xp.finfo(array.dtype).bits < 32 else array
+
+
+def aligned(xp: Any, named: dict[str, Array]) -> list[Array]:
+    """Check and convert the named arrays, promote them to one dtype and broadcast them to one shape."""
+    arrays = [floating(xp, name, a) for name, a in named.items()]
+    dtype = arrays[0].dtype
+    for a in arrays[1:]:
+        dtype = xp.result_type(dtype, a.dtype)
+    shapes = {tuple(a.shape) for a in arrays}
+    if len(shapes) > 1:
+        try:
+            arrays = list(xp.broadcast_arrays(*arrays))
+        except (ValueError, RuntimeError, TypeError) as error:
+            found = ", ".join(f"{name} {tuple(a.shape)}" for name, a in named.items())
+            raise ValueError(f"shapes do not broadcast: {found}; the last axis holds the atoms") from error
+    return [a if a.dtype == dtype else xp.astype(a, dtype) for a in arrays]
+
+
+def amount(xp: Any, name: str, value: float | Array, like: Array) -> Array:
+    """Return a penalty, radius or level as an array of shape ``(..., 1)`` against ``like`` (..., n)."""
+    batch = tuple(like.shape[:-1])
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value}; a float or an array of shape {batch} is needed")
+    if isinstance(value, int | float):
+        return xp.zeros_like(like[..., :1]) + float(value)
+    if not aac.is_array_api_obj(value):
+        raise TypeError(f"{name} is a {type(value).__name__}; a float or an array of shape {batch} is needed")
+    if not xp.isdtype(value.dtype, "real floating"):
+        raise TypeError(f"{name} has dtype {value.dtype}; real floating-point is needed")
+    try:
+        value = xp.broadcast_to(constant(name, value), batch)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed") from error
+    return xp.astype(value, like.dtype)[..., None]
+
+
+def shares(name: str, values: Sequence[float]) -> list[float]:
+    """Return mixture shares as floats in [0, 1], or say which is not one."""
+    floats = [float(v) for v in values]
+    for i, v in enumerate(floats):
+        if not 0.0 <= v <= 1.0:
+            raise ValueError(f"{name}[{i}] is {v}; a share lies in [0, 1]")
+    return floats
+
+
+class Reduce:
+    """Reductions over the last axis, kept as an axis of length 1, across shards where there are any."""
+
+    def __init__(self, xp: Any, all_reduce: AllReduce | None) -> None:
+        self.xp = xp
+        self.all_reduce = all_reduce
+
+    def sum(self, *arrays: Array) -> tuple[Array, ...]:
+        """Sum each array; shards pay for one exchange, whatever the number of arrays."""
+        sums = tuple(self.xp.sum(a, axis=-1, keepdims=True) for a in arrays)
+        if self.all_reduce is None:
+            return sums
+        whole = self.all_reduce(self.xp.concat(sums, axis=-1), "sum")
+        return tuple(whole[..., i : i + 1] for i in range(len(sums)))
+
+    def max(self, array: Array) -> Array:
+        """Largest value."""
+        most = self.xp.max(array, axis=-1, keepdims=True)
+        return most if self.all_reduce is None else self.all_reduce(most, "max")
+
+    def min(self, array: Array) -> Array:
+        """Smallest value."""
+        least = self.xp.min(array, axis=-1, keepdims=True)
+        return least if self.all_reduce is None else self.all_reduce(least, "min")
+
+    def any(self, mask: Array) -> Array:
+        """Tell whether any entry is true."""
+        if self.all_reduce is None:
+            return self.xp.any(mask, axis=-1, keepdims=True)
+        return self.max(self.xp.astype(mask, self.xp.float32)) > 0

@@ -1,0 +1,287 @@
+"""The verbs: losses and a prior in, certified worst-case weights out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
+from ._solvers import (
+    capped_tilt,
+    chi_square_ball,
+    fill,
+    generic_ball,
+    generic_penalty,
+    kl_at,
+    kl_ball,
+    power_ball,
+    power_penalty,
+)
+from ._types import AllReduce, Array, Solution
+from .divergences import KL, Divergence, Power, TotalVariation, require_divergence
+
+
+def penalized(
+    losses: Array,
+    divergence: Divergence,
+    penalty: float | Array,
+    /,
+    *,
+    prior: Array | None = None,
+    all_reduce: AllReduce | None = None,
+) -> Solution:
+    """Solve max over q of ⟨q, l⟩ − λ D(q‖p), q a distribution absolutely continuous with respect to p.
+
+    Parameters
+    ----------
+    losses : array of real floating dtype, shape (..., n)
+        l. A loss of -inf is a mask, as is zero prior; +inf takes all the mass.
+    divergence : Divergence
+        D.
+    penalty : float or array of shape (...,)
+        λ ≥ 0, in units of the losses. 0 puts all mass on the largest losses, infinity returns the prior.
+    prior : array, shape broadcastable to the losses', optional
+        Non-negative masses of any scale; uniform by default. Zero masks the atom, whatever its loss.
+    all_reduce : callable, optional
+        Combines reductions across shards when the last axis is spread over processes: called with an array and
+        one of "sum", "max", "min".
+
+    Returns
+    -------
+    Solution
+        In the losses' namespace, device and dtype; half precision is accumulated in float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtypes, shapes, devices, mixed array libraries. Wrong *values* (NaN losses, negative masses or penalty)
+        set ``status`` and make the row NaN: see `raise_on_failure`.
+
+    Notes
+    -----
+    The weights are p (f*)'((l − η)/λ). For KL this is the softmax of l/λ under the prior and the value is
+    λ log Σ p e^{l/λ}; for χ² it is a Euclidean projection onto the simplex. Ben-Tal et al., "Robust solutions of
+    optimization problems affected by uncertain probabilities", Management Science 59 (2013), theorem 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> solution = cp.penalized(np.array([0.0, 1.0, 2.0]), cp.KL(), 1.0)
+    >>> solution.weights.round(6), solution.value.round(6)
+    (array([0.090031, 0.244728, 0.665241]), array(1.308996))
+    """
+    require_divergence(divergence)
+    problem = pose(losses, prior, penalty, "penalty", all_reduce)
+    xp = problem.xp
+    lam = scaled(problem, problem.amount)
+    saturated = (lam == 0) | (problem.infinite & (problem.amount < xp.inf))
+    uniform = lam == xp.inf
+    done = saturated | uniform | (problem.status > 0)
+    if isinstance(divergence, TotalVariation):
+        answer = _move_mass(problem.p * xp.astype(problem.x > lam, problem.p.dtype), problem, lam)
+    elif isinstance(divergence, Power):
+        if divergence.exponent == 1:
+            answer = kl_at(problem, 1 / xp.where(done, 1.0, lam))
+        else:
+            answer = power_penalty(problem, divergence, lam, done)
+        answer = answer._replace(penalty=lam)
+    else:
+        answer = generic_penalty(problem, divergence, lam, done)
+    answer = choose(problem, answer, uniform=uniform, saturated=saturated)
+    spent = divergence_of(problem, divergence, answer.q)
+    cost = xp.where(saturated | uniform, 0.0, xp.where(lam < xp.inf, lam, 0.0) * spent)
+    gap = certificate(problem, divergence, answer, spent)
+    multiplier = problem.amount
+    return finish(problem, answer, gap=gap, cost=cost, saturated=saturated, multiplier=multiplier)
+
+
+def constrained(
+    losses: Array,
+    divergence: Divergence,
+    radius: float | Array,
+    /,
+    *,
+    prior: Array | None = None,
+    all_reduce: AllReduce | None = None,
+) -> Solution:
+    """Solve max over q of ⟨q, l⟩ subject to D(q‖p) ≤ ρ, q a distribution absolutely continuous with respect to p.
+
+    Parameters
+    ----------
+    losses : array of real floating dtype, shape (..., n)
+        l. A loss of -inf is a mask, as is zero prior; +inf takes all the mass that the radius allows.
+    divergence : Divergence
+        D.
+    radius : float or array of shape (...,)
+        ρ ≥ 0, in units of the divergence. 0 returns the prior; from `max_radius` on, the prior restricted to the
+        largest losses (status ``SATURATED``, multiplier 0).
+    prior : array, shape broadcastable to the losses', optional
+        Non-negative masses of any scale; uniform by default. Zero masks the atom, whatever its loss.
+    all_reduce : callable, optional
+        As in `penalized`.
+
+    Returns
+    -------
+    Solution
+        ``multiplier`` is λ, the derivative of the value in the radius.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `penalized`; wrong values set ``status``.
+
+    Notes
+    -----
+    Ben-Tal et al., Management Science 59 (2013), theorem 4.1; for χ², Namkoong and Duchi, NeurIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> solution = cp.constrained(np.array([0.0, 1.0, 2.0]), cp.KL(), 0.1)
+    >>> solution.weights.round(6), solution.value.round(6)
+    (array([0.184606, 0.306896, 0.508498]), array(1.323892))
+    """
+    require_divergence(divergence)
+    problem = pose(losses, prior, radius, "radius", all_reduce)
+    xp, rho = problem.xp, problem.amount
+    saturated = rho >= _largest(xp, divergence, problem.mass)
+    uniform = rho == 0
+    done = saturated | uniform | (problem.status > 0)
+    rho = xp.where(saturated, 1.0, rho)
+    if isinstance(divergence, TotalVariation):
+        kept, last = fill(problem, 1 - rho, done)
+        answer = _move_mass(problem.p - kept, problem, last)
+    elif not isinstance(divergence, Power):
+        answer = generic_ball(problem, divergence, rho, done)
+    elif divergence.exponent == 1:
+        answer = kl_ball(problem, rho, done)
+    elif divergence.exponent == 2:
+        answer = chi_square_ball(problem, 2 * rho / divergence.scale, done)
+        answer = answer._replace(penalty=answer.penalty / divergence.scale)
+    else:
+        answer = power_ball(problem, divergence, rho, done)
+    answer = choose(problem, answer, uniform=uniform, saturated=saturated)
+    gap = certificate(problem, divergence, answer, rho)
+    return finish(problem, answer, gap=gap, cost=xp.zeros_like(gap), saturated=saturated)
+
+
+def cvar(
+    losses: Array,
+    level: float | Array,
+    /,
+    *,
+    prior: Array | None = None,
+    smoothing: float = 0.0,
+    all_reduce: AllReduce | None = None,
+) -> Solution:
+    """Solve max over q of ⟨q, l⟩ − λ KL(q‖p) subject to q ≤ p/α: the mean of the worst α of the mass, at λ = 0.
+
+    Parameters
+    ----------
+    losses : array of real floating dtype, shape (..., n)
+        l. A loss of -inf is a mask, as is zero prior; +inf takes all the mass that the cap allows.
+    level : float or array of shape (...,)
+        α in (0, 1]. 1 returns the prior.
+    prior : array, shape broadcastable to the losses', optional
+        Non-negative masses of any scale; uniform by default.
+    smoothing : float
+        λ ≥ 0, in units of the losses. Above 0 the weights vary smoothly with the losses.
+    all_reduce : callable, optional
+        As in `penalized`.
+
+    Returns
+    -------
+    Solution
+        ``shift`` is a value at risk (the (1 − α)-quantile of the losses) when ``smoothing`` is 0; ``multiplier`` is
+        the smoothing. Losses tied at the quantile share in proportion to the prior.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `penalized`; a level outside (0, 1] sets ``status``.
+
+    Notes
+    -----
+    Rockafellar and Uryasev, "Optimization of conditional value-at-risk", Journal of Risk 2 (2000).
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> solution = cp.cvar(np.array([0.0, 1.0, 2.0, 3.0]), 0.375)
+    >>> solution.weights.round(6), solution.value.round(6), solution.shift
+    (array([0.      , 0.      , 0.333333, 0.666667]), array(2.666667), array(2.))
+    """
+    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float) or not smoothing >= 0:
+        raise ValueError(f"smoothing is {smoothing!r}; a float >= 0 in units of the losses is needed")
+    problem = pose(losses, prior, level, "level", all_reduce)
+    xp, alpha = problem.xp, problem.amount
+    lam = scaled(problem, xp.zeros_like(alpha) + float(smoothing))
+    uniform = (alpha == 1) | (lam == xp.inf)
+    done = uniform | (problem.status > 0)
+    filled, last = fill(problem, alpha, done)
+    (total,) = problem.reduce.sum(filled)
+    q, shift = filled / xp.where(total > 0, total, 1.0), last
+    if smoothing > 0:
+        smooth, smooth_shift = capped_tilt(problem, alpha, last, lam, done | (lam == 0))
+        q, shift = xp.where(lam > 0, smooth, q), xp.where(lam > 0, smooth_shift, shift)
+    spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q))
+    bounded = xp.where(lam < xp.inf, lam, 0.0)
+    answer = choose(
+        problem, Answer(q, xp.ones_like(lam), shift, spent), uniform=uniform, saturated=xp.zeros_like(uniform)
+    )
+    moved = (answer.q - problem.p) * problem.x
+    over = (shift - problem.x) / xp.where(bounded > 0, bounded, 1.0)
+    top = xp.log(1 / alpha)
+    # conjugate of the KL under the cap: e^s − 1 up to s = log 1/α, linear beyond
+    inner = xp.expm1(xp.minimum(over, top)) + xp.maximum(over - top, 0.0) / alpha
+    conjugate = xp.where(bounded > 0, bounded * inner, xp.maximum(shift - problem.x, 0.0) / alpha)
+    bound, gain = problem.reduce.sum(
+        xp.where(problem.live, problem.p * (conjugate - (shift - problem.x)), 0.0), moved
+    )
+    gap = xp.where(uniform, 0.0, bound + bounded * spent + gain)
+    multiplier = xp.zeros_like(alpha) + float(smoothing)
+    none = xp.zeros_like(uniform)
+    return finish(problem, answer, gap=gap, cost=bounded * spent, saturated=none, multiplier=multiplier)
+
+
+def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None = None) -> Array:
+    """Return the radius from which `constrained` saturates: P f(1/P) + (1 − P) f(0), P the prior mass of the argmax.
+
+    Parameters
+    ----------
+    divergence : Divergence
+        D.
+    losses : array of real floating dtype, shape (..., n)
+        Only their ties at the top matter.
+    prior : array, shape broadcastable to the losses', optional
+        Non-negative masses of any scale; uniform by default.
+
+    Returns
+    -------
+    array, shape (...,)
+        Infinite for divergences whose weights cannot vanish; 0 for constant losses; NaN for rows with bad values.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> cp.max_radius(cp.KL(), np.array([0.0, 1.0, 2.0, 2.0]))
+    array(0.69314718)
+    """
+    require_divergence(divergence)
+    problem = pose(losses, prior, 0.0, "radius", None)
+    xp = problem.xp
+    largest = xp.where(problem.status > 0, xp.nan, _largest(xp, divergence, problem.mass))
+    return xp.astype(xp.squeeze(largest, axis=-1), problem.dtype)
+
+
+def _largest(xp: Any, divergence: Divergence, mass: Array) -> Array:
+    """Divergence of the prior restricted to an event of prior mass ``mass``."""
+    safe = xp.where((mass > 0) & (mass < 1), mass, 0.5)
+    return xp.where(mass < 1, safe * divergence.f(1 / safe) + (1 - safe) * divergence.f_at_zero, 0.0)
+
+
+def _move_mass(moved: Array, problem: Problem, penalty: Array) -> Answer:
+    """Total variation's weights: take ``moved`` off the prior and give it to the largest losses."""
+    xp, p = problem.xp, problem.p
+    (total,) = problem.reduce.sum(moved)
+    share = xp.where(problem.argmax, p, 0.0) / xp.where(problem.mass > 0, problem.mass, 1.0)
+    return Answer(p - moved + total * share, penalty, penalty / 2, total)
