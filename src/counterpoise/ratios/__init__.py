@@ -1,0 +1,1 @@
+"""Samples to ratios: how much likelier a sample is under the target than under the training data."""
