@@ -36,13 +36,13 @@ class CalibrationTable(NamedTuple):
     ----------
     predicted, observed : array, shape (..., bins)
         Mean predicted probability and observed frequency per bin.
-    count : tuple of int
+    size : tuple of int
         Number of samples in each bin.
     """
 
     predicted: Array
     observed: Array
-    count: tuple[int, ...]
+    size: tuple[int, ...]
 
 
 def effective_sample_size(weights: Array, /) -> Array:
@@ -175,7 +175,7 @@ def calibration_table(probability: Array, outcome: Array, /, *, n_bins: int = 10
     --------
     >>> import numpy as np
     >>> calibration_table(np.array([0.1, 0.2, 0.7, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]), n_bins=2)
-    CalibrationTable(predicted=array([0.15, 0.85]), observed=array([0., 1.]), count=(2, 2))
+    CalibrationTable(predicted=array([0.15, 0.85]), observed=array([0., 1.]), size=(2, 2))
     """
     if isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 1:
         raise ValueError(f"n_bins is {n_bins!r}; a whole number of at least 1 is needed")
@@ -190,8 +190,8 @@ def calibration_table(probability: Array, outcome: Array, /, *, n_bins: int = 10
     predicted = xp.stack([xp.mean(p[..., span], axis=-1) for span in spans], axis=-1)
     observed = xp.stack([xp.mean(y[..., span], axis=-1) for span in spans], axis=-1)
     dtype = probability.dtype
-    count = tuple(span.stop - span.start for span in spans)
-    return CalibrationTable(xp.astype(predicted, dtype), xp.astype(observed, dtype), count)
+    size = tuple(span.stop - span.start for span in spans)
+    return CalibrationTable(xp.astype(predicted, dtype), xp.astype(observed, dtype), size)
 
 
 def _placements(xp: Any, scores: Array, others: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,7 +76,14 @@ class Parquet:
 
     def _top_level(self, columns: Sequence[str]) -> list[str]:
         names = self.header or ()
-        wanted = {column if column in names else column.partition(".")[0] for column in columns}
+        wanted: set[str] = set()
+        for column in columns:
+            top = column if column in names else column.partition(".")[0]
+            found = {name for name in names if fnmatchcase(name, top)}
+            if not found:
+                has = ", ".join(names[:12])
+                raise InputError(f"no column '{column}' (columns here: {has})", path=self.path, row=1)
+            wanted |= found
         return [name for name in names if name in wanted]
 
     def _batches(self, columns: list[str] | None) -> Iterator[Any]:

@@ -1,0 +1,272 @@
+"""Rows into a feature matrix: hashed words, ready-made embedding columns, or an embedder of the user's.
+
+featuriser = make_featuriser(text=["prompt", "chosen"])
+matrix = featuriser.matrix(rows, path=path)      # batch after batch: nothing is learnt from the rows
+model = featuriser.classifier(seed=0).fit(matrix, y)   # what is learnt (idf, scale) is inside the
+pipeline
+"""
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, cast
+
+import numpy as np
+from scipy import sparse
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .errors import InputError
+from .rows import NumberedRow, Place, Row, numbers_of, text_of
+
+__all__ = ["Featuriser", "Matrix", "make_featuriser", "stack"]
+
+Matrix = Any  # scipy.sparse.csr_matrix or NDArray[np.float64]; scikit-learn takes either
+Embedder = Callable[[list[str]], Any]
+
+
+class Featuriser(Protocol):
+    """Turns rows into numbers, the same numbers whichever batch a row comes in."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read, dots allowed."""
+        ...
+
+    def describe(self) -> str:
+        """Say in a few words what the features are."""
+        ...
+
+    def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
+        """Return one line of features per row; a row without the column, or with NaN, raises `InputError`."""
+        ...
+
+    def key(self, row: Row, *, path: Place, number: int) -> bytes:
+        """Return eight bytes that are equal for rows with equal content."""
+        ...
+
+    def classifier(self, *, seed: int) -> Any:
+        """Return an unfitted scikit-learn classifier that suits these features."""
+        ...
+
+
+def make_featuriser(
+    *, text: Sequence[str] = (), features: Sequence[str] = (), embedder: str | None = None
+) -> Featuriser:
+    """Choose the featuriser from the command's options.
+
+    Parameters
+    ----------
+    text : sequence of str
+        Text columns, dots allowed.  Without an embedder their words and pairs of words are hashed.
+    features : sequence of str
+        Columns of numbers or of lists of numbers; ``*`` and ``?`` match names (``emb_*``).
+    embedder : str, optional
+        ``module:function``; the function takes a list of texts and returns one line of numbers per text.
+
+    Returns
+    -------
+    Featuriser
+        No columns, both kinds of columns, or an embedder without text columns raise `InputError`.
+    """
+    if text and features:
+        raise InputError("give either --text or --features, not both: their scales do not mix")
+    if features:
+        if embedder is not None:
+            raise InputError("--embedder turns text into features; it needs --text, not --features")
+        return ColumnFeatures(features)
+    if not text:
+        raise InputError("name a text column (--text prompt) or a feature column (--features embedding)")
+    if embedder is None:
+        return HashedText(text)
+    return EmbeddedText(text, _load(embedder), embedder)
+
+
+def stack(parts: Sequence[Matrix]) -> Matrix:
+    """Put batches of one featuriser on top of each other.
+
+    Parameters
+    ----------
+    parts : sequence of matrices
+        At least one.
+    """
+    if sparse.issparse(parts[0]):
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate(parts, axis=0)
+
+
+class _Text:
+    """What the two text featurisers share."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+
+    def key(self, row: Row, *, path: Place, number: int) -> bytes:
+        texts = [text_of(row, column, path=path, number=number) for column in self.columns]
+        return _digest("\x1e".join(texts).encode("utf-8"))
+
+
+class HashedText(_Text):
+    """Counts of words and of pairs of words, hashed into 2^18 buckets per column.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Text columns; each has buckets of its own, so that "chosen" and "rejected" are told apart.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__(columns)
+        self._hasher = HashingVectorizer(
+            n_features=2**18, ngram_range=(1, 2), norm=None, alternate_sign=False,
+            token_pattern=r"(?u)\b\w+\b|[^\w\s]",
+        )  # fmt: skip
+
+    def describe(self) -> str:
+        return "TF-IDF of words and word pairs in " + ", ".join(self.columns)
+
+    def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
+        blocks = [
+            self._hasher.transform([text_of(row, column, path=path, number=number) for number, row in rows])
+            for column in self.columns
+        ]
+        return blocks[0] if len(blocks) == 1 else sparse.hstack(blocks, format="csr")
+
+    def classifier(self, *, seed: int) -> Any:
+        return make_pipeline(
+            TfidfTransformer(sublinear_tf=True),
+            LogisticRegression(C=10.0, solver="liblinear", random_state=seed),
+        )
+
+
+class EmbeddedText(_Text):
+    """Text through a function of the user's.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Text columns, embedded one by one and put side by side.
+    embedder : callable
+        List of texts to an array of shape (texts, dimensions).
+    name : str
+        How it was named, for messages.
+    """
+
+    def __init__(self, columns: Sequence[str], embedder: Embedder, name: str) -> None:
+        super().__init__(columns)
+        self._embedder = embedder
+        self._name = name
+        self._width: int | None = None
+
+    def describe(self) -> str:
+        return f"embeddings by {self._name} of " + ", ".join(self.columns)
+
+    def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
+        blocks = []
+        for column in self.columns:
+            texts = [text_of(row, column, path=path, number=number) for number, row in rows]
+            block = np.asarray(self._embedder(texts), dtype=np.float64)
+            wanted = (len(texts), self._width or block.shape[-1])
+            if block.shape != wanted:
+                raise InputError(
+                    f"--embedder {self._name} returned shape {block.shape} for {len(texts)} texts, where "
+                    f"{wanted} is needed: one line of numbers per text, always of one length"
+                )
+            self._width = block.shape[1]
+            bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+            if bad.size:
+                raise InputError(
+                    f"--embedder {self._name} returned NaN or an infinity for column '{column}'",
+                    path=path, row=rows[int(bad[0])][0],
+                )  # fmt: skip
+            blocks.append(block)
+        return np.concatenate(blocks, axis=1)
+
+    def classifier(self, *, seed: int) -> Any:
+        return _dense_classifier(seed)
+
+
+class ColumnFeatures:
+    """Columns that already hold the features.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names, or patterns with ``*`` and ``?``, of columns that hold a number or a list of numbers.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._patterns = tuple(columns)
+        self._names: list[str] = []
+        self._widths: dict[str, int] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._patterns
+
+    def describe(self) -> str:
+        return "the feature columns " + ", ".join(self._patterns)
+
+    def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
+        return np.asarray([self._line(row, path, number) for number, row in rows], dtype=np.float64)
+
+    def key(self, row: Row, *, path: Place, number: int) -> bytes:
+        return _digest(np.asarray(self._line(row, path, number)).tobytes())
+
+    def classifier(self, *, seed: int) -> Any:
+        return _dense_classifier(seed)
+
+    def _line(self, row: Row, path: Place, number: int) -> list[float]:
+        if not self._names:
+            self._names = self._expand(row, path, number)
+        line: list[float] = []
+        for name in self._names:
+            found = numbers_of(row, name, path=path, number=number)
+            width = self._widths.setdefault(name, len(found))
+            if len(found) != width:
+                raise InputError(
+                    f"feature column '{name}' has {len(found)} numbers where earlier rows have {width}",
+                    path=path, row=number,
+                )  # fmt: skip
+            line += found
+        return line
+
+    def _expand(self, row: Row, path: Place, number: int) -> list[str]:
+        """Return the names that the patterns match in the first row."""
+        names: list[str] = []
+        for pattern in self._patterns:
+            matches = [name for name in row if fnmatchcase(str(name), pattern)] or [pattern]
+            names += [name for name in matches if name not in names]
+        return names
+
+
+def _dense_classifier(seed: int) -> Any:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=8).digest()
+
+
+def _load(name: str) -> Embedder:
+    """Import ``module:function``, looking in the working folder first."""
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name):
+        raise InputError(f"--embedder takes MODULE:FUNCTION; it got '{name}'")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(f"--embedder {name}: cannot import '{module_name}': {error}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(f"--embedder {name}: '{module_name}' has no function '{function_name}'")
+    return cast(Embedder, function)
+
+
