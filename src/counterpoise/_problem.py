@@ -22,6 +22,8 @@ class Problem(NamedTuple):
     p: Array
     x: Array
     live: Array
+    mean: Array
+    """Prior mean of x."""
     argmax: Array
     """Mask of the largest losses."""
     mass: Array
@@ -76,7 +78,7 @@ def pose(
     x = x / xp.where(half > 0, half, 1.0)
     x = xp.where(infinite & live & (l < xp.inf), 1.0, x)
     argmax = live & (x == 0)
-    (mass,) = reduce.sum(xp.where(argmax, p, 0.0))
+    mass, mean = reduce.sum(p * xp.astype(argmax, p.dtype), p * x)
 
     bad_amount = ~(given > 0) | ~(given <= 1) if name == "level" else ~(given >= 0)
     status = xp.zeros_like(top, dtype=xp.int32)
@@ -89,7 +91,7 @@ def pose(
         status = xp.where(where, xp.zeros_like(status) + int(code), status)
     safe = xp.where(bad_amount, 1.0, given)
     half = xp.where(half > 0, half, 0.5)
-    return Problem(xp, reduce, losses.dtype, p, x, live, argmax, mass, top, half, safe, infinite, status)
+    return Problem(xp, reduce, losses.dtype, p, x, live, mean, argmax, mass, top, half, safe, infinite, status)
 
 
 def scaled(problem: Problem, penalty: Array) -> Array:
@@ -101,11 +103,10 @@ def choose(problem: Problem, answer: Answer, *, uniform: Array, saturated: Array
     """Replace rows whose answer is known: the prior itself, or the prior on the argmax."""
     xp, p = problem.xp, problem.p
     extreme = xp.where(problem.argmax, p, 0.0) / xp.where(problem.mass > 0, problem.mass, 1.0)
-    (mean,) = problem.reduce.sum(p * problem.x)
-    zero = xp.zeros_like(mean)
+    zero = xp.zeros_like(problem.mean)
     q = xp.where(saturated, extreme, xp.where(uniform, p, answer.q))
     penalty = xp.where(saturated, zero, xp.where(uniform, zero + xp.inf, answer.penalty))
-    shift = xp.where(saturated, zero, xp.where(uniform, mean, answer.shift))
+    shift = xp.where(saturated, zero, xp.where(uniform, problem.mean, answer.shift))
     divergence = xp.where(uniform & ~saturated, zero, answer.divergence)
     return Answer(q, penalty, shift, divergence)
 

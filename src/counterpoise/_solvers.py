@@ -16,9 +16,10 @@ STEPS = 64
 
 def _spread(problem: Problem) -> Array:
     """Prior variance of x, by two passes."""
-    (mean,) = problem.reduce.sum(problem.p * problem.x)
-    off = problem.x - mean
-    (variance,) = problem.reduce.sum(problem.p * off * off)
+    off = problem.x - problem.mean
+    off *= off
+    off *= problem.p
+    (variance,) = problem.reduce.sum(off)
     return problem.xp.where(variance > 0, variance, 1.0)
 
 
@@ -35,26 +36,32 @@ def _squared(xp: Any, value: Array, slope: Array, radius: Array) -> tuple[Array,
 
 
 def kl_at(problem: Problem, t: Array) -> Answer:
-    """Exponential weights at t = R/λ, centred so that neither a small t cancels nor a large one underflows."""
-    q, log_mass, centre, mean, _ = _tilt(problem, t)
+    """Exponential weights at t = R/λ."""
+    w, mass, log_mass, centre, mean, _ = _tilt(problem, t)
     penalty = 1 / problem.xp.where(t > 0, t, 1.0)
-    return Answer(q, penalty, centre - penalty * log_mass, mean - log_mass)
+    return Answer(w / mass, penalty, centre - penalty * log_mass, mean - log_mass)
 
 
-def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Return q ∝ p e^z at z = t(c − x), log Σ p e^z, c, Σ q z and Var_q z."""
-    xp, p, x = problem.xp, problem.p, problem.x
-    (prior_mean,) = problem.reduce.sum(p * x)
-    centre = xp.minimum(prior_mean, 1 / xp.where(t > 1, t, 1.0))
-    z = (centre - x) * t
-    change = p * xp.expm1(z)
+def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Return w = p e^z at z = t(c − x), Σ w, its logarithm, c, and mean and variance of z under w/Σw.
+
+    The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
+    with: on a large row a fresh array costs more than the arithmetic.
+    """
+    xp, p = problem.xp, problem.p
+    centre = xp.minimum(problem.mean, 1 / xp.where(t > 1, t, 1.0))
+    z = centre - problem.x
+    z *= t
+    change = xp.expm1(z)
+    change *= p
     w = p + change
     first = w * z
-    mass, growth, mean, square = problem.reduce.sum(w, change, first, first * z)
-    log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0)))
+    z *= first
+    mass, growth, mean, square = problem.reduce.sum(w, change, first, z)
     mass = xp.where(mass > 0, mass, 1.0)
+    log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(mass))
     mean = mean / mass
-    return w / mass, log_mass, centre, mean, square / mass - mean * mean
+    return w, mass, log_mass, centre, mean, square / mass - mean * mean
 
 
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
@@ -63,7 +70,7 @@ def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     start = xp.sqrt(2 * radius / _spread(problem))
 
     def residual(t: Array) -> tuple[Array, Array]:
-        _, log_mass, _, mean, variance = _tilt(problem, t)
+        _, _, log_mass, _, mean, variance = _tilt(problem, t)
         return _squared(xp, mean - log_mass, variance / t, radius)
 
     t = find_root(
@@ -73,17 +80,36 @@ def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     return kl_at(problem, t)
 
 
+def chi_square_penalty(problem: Problem, penalty: Array, done: Array) -> Answer:
+    """For half of χ², shrink the active set {x < δ} of Σ p(δ − x)₊ = λ until nothing leaves it."""
+    xp, p = problem.xp, problem.p
+    px = p * problem.x
+
+    def step(delta: Array, stop: Array) -> State:
+        active = xp.astype(problem.x < delta, p.dtype)
+        mass, first = problem.reduce.sum(active * p, active * px)
+        new = (penalty + first) / xp.where(mass > 0, mass, 1.0)
+        new = xp.where(stop | (mass == 0), delta, xp.minimum(new, delta))
+        return new, stop | (new >= delta)
+
+    start = penalty + problem.mean
+    delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
+    return _linear(problem, delta)
+
+
 def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     """For a Pearson radius, shrink the active set {x < δ}: δ = μ + √(V/(ρ − (1 + ρ)·mass outside)) until nothing leaves it."""
     xp, p, x = problem.xp, problem.p, problem.x
 
     def step(delta: Array, stop: Array) -> State:
-        active = xp.astype(x < delta, p.dtype) * p
-        mass, first = problem.reduce.sum(active, active * x)
-        (outside,) = problem.reduce.sum(p - active)
+        active = xp.astype(x < delta, p.dtype)
+        active *= p
+        mass, first, outside = problem.reduce.sum(active, active * x, p - active)
         mean = first / xp.where(mass > 0, mass, 1.0)
         off = x - mean
-        (second,) = problem.reduce.sum(active * off * off)
+        off *= off
+        off *= active
+        (second,) = problem.reduce.sum(off)
         rest = radius - (1 + radius) * outside
         new = mean + xp.sqrt(second / xp.where(rest > 0, rest * xp.where(mass > 0, mass, 1.0), 1.0))
         new = xp.where((rest > 0) & (mass > 0), new, delta)
@@ -197,9 +223,8 @@ def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, do
         t = divergence.link(nu - problem.x / penalty)
         return problem.reduce.sum(xp.where(problem.live, problem.p * (t - 1), 0.0))[0], None
 
-    (mean,) = problem.reduce.sum(problem.p * problem.x)
-    start = xp.minimum(mean / penalty, reach / 2)
-    flat = mean == 0
+    start = xp.minimum(problem.mean / penalty, reach / 2)
+    flat = problem.mean == 0
     eps = float(xp.finfo(penalty.dtype).eps)
     nu = find_root(
         xp, residual, xp.where(done | flat, reach / 2, start), low=0 * reach, high=reach, done=done | flat,
@@ -237,7 +262,7 @@ def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
     """
     xp, p, x = problem.xp, problem.p, problem.x
     tiny = float(xp.finfo(p.dtype).smallest_normal)
-    far = xp.where(problem.live, 0.0, 4.0)
+    far = x + xp.where(problem.live, 0.0, 4.0)
     px = p * x
 
     def step(lo: Array, a_lo: Array, b_lo: Array, hi: Array, a_hi: Array, b_hi: Array, turn: Array, stop: Array) -> State:
@@ -251,16 +276,18 @@ def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
         inside = xp.astype(below, p.dtype)
         a, b = problem.reduce.sum(p * inside, px * inside)
         highest = problem.reduce.max(x * inside)
-        lowest = problem.reduce.min(x + 4 * inside + far)
+        inside *= 4
+        inside += far
+        lowest = problem.reduce.min(inside)
         enough = a >= level
         grow, shrink = ~stop & ~enough, ~stop & enough
         lo, a_lo, b_lo = (xp.where(grow, new, old) for new, old in ((lowest, lo), (a, a_lo), (b, b_lo)))
         hi, a_hi, b_hi = (xp.where(shrink, new, old) for new, old in ((highest, hi), (a, a_hi), (b, b_hi)))
         return lo, a_lo, b_lo, hi, a_hi, b_hi, xp.where(turn == 2, turn * 0, turn + 1), stop | (lo >= hi)
 
-    mass, mean = problem.reduce.sum(p, px)
+    (mass,) = problem.reduce.sum(p)
     zero = xp.zeros_like(level)
-    state = (zero, zero, zero, problem.reduce.max(x) + zero, mass, mean, zero, done)
+    state = (zero, zero, zero, problem.reduce.max(x) + zero, mass, problem.mean, zero, done)
     last = iterate(xp, step, state, steps=3 * STEPS)[3]
     over = xp.astype(x < last, p.dtype) * p
     at = xp.where(problem.live & (x == last), p, 0.0)

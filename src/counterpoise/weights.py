@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._blocks import in_blocks
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
 from ._solvers import (
     capped_tilt,
     chi_square_ball,
+    chi_square_penalty,
     fill,
     generic_ball,
     generic_penalty,
@@ -20,6 +22,7 @@ from ._types import AllReduce, Array, Solution
 from .divergences import KL, Divergence, Power, TotalVariation, require_divergence
 
 
+@in_blocks
 def penalized(
     losses: Array,
     divergence: Divergence,
@@ -81,6 +84,8 @@ def penalized(
     elif isinstance(divergence, Power):
         if divergence.exponent == 1:
             answer = kl_at(problem, 1 / xp.where(done, 1.0, lam))
+        elif divergence.exponent == 2:
+            answer = chi_square_penalty(problem, lam * divergence.scale, done)
         else:
             answer = power_penalty(problem, divergence, lam, done)
         answer = answer._replace(penalty=lam)
@@ -94,6 +99,7 @@ def penalized(
     return finish(problem, answer, gap=gap, cost=cost, saturated=saturated, multiplier=multiplier)
 
 
+@in_blocks
 def constrained(
     losses: Array,
     divergence: Divergence,
@@ -164,6 +170,7 @@ def constrained(
     return finish(problem, answer, gap=gap, cost=xp.zeros_like(gap), saturated=saturated)
 
 
+@in_blocks
 def cvar(
     losses: Array,
     level: float | Array,
