@@ -1,0 +1,230 @@
+"""One scikit-learn classifier of target against other: its held-out log ratio, corrected and calibrated."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing as rows_of
+
+from counterpoise.ratios.probability import log_ratio_from_log_odds
+
+from ._folds import deal
+
+__all__ = ["ClassSizes", "Member", "fit_member", "refuse_non_finite"]
+
+ClassSizes = Literal["auto", "counts", "balanced"]
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A fitted classifier and what turns its scores into log ratios.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted on two classes, the target being 1.
+    link : {"decision", "probability"}
+        Where the log-odds come from.
+    n_target, n_other : float
+        Class sizes as the classifier saw them.
+    scale, shift : float
+        The calibration: log ratio = scale * raw log ratio + shift.
+    """
+
+    model: Any
+    link: Literal["decision", "probability"]
+    n_target: float
+    n_other: float
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def log_ratio(self, X: Any) -> Floats:
+        """Return log dQ0/dQ1 of each row.
+
+        Parameters
+        ----------
+        X : features
+            As the classifier takes them.
+        """
+        if self.link == "decision":
+            log_odds = np.asarray(self.model.decision_function(X), dtype=np.float64)
+        else:
+            p = np.asarray(self.model.predict_proba(X))[:, 1]
+            # A probability of exactly 0 or 1 says no more than that it is beyond the dtype's resolution.
+            limit = float(np.finfo(p.dtype).eps)
+            p = np.clip(p.astype(np.float64), limit, 1.0 - limit)
+            log_odds = np.log(p) - np.log1p(-p)
+        raw = log_ratio_from_log_odds(log_odds[:, None], n_target=self.n_target, n_other=self.n_other)[:, 0]
+        return np.asarray(self.scale * raw + self.shift)
+
+
+def fit_member(
+    model: Any,
+    X: Any,
+    is_target: Mask,
+    *,
+    calibrate: str | None,
+    class_sizes: ClassSizes,
+    seed: int,
+    groups: NDArray[Any] | None,
+) -> Member:
+    """Fit a classifier, and its calibration on rows that it did not see.
+
+    Parameters
+    ----------
+    model : classifier
+        Unfitted; it is fitted in place.
+    X : features
+        n rows.
+    is_target : array of bool, shape (n,)
+        Both values occur.
+    calibrate : {None, "temperature", "platt"}
+        See `ClassifierRatio`.
+    class_sizes : {"auto", "counts", "balanced"}
+        See `ClassifierRatio`.
+    seed : int
+        Of the inner folds.
+    groups : array, shape (n,), optional
+        Kept together in the inner folds.
+
+    Returns
+    -------
+    Member
+        Ready to weigh other rows. Options or classifiers that do not fit raise ValueError.
+    """
+    if calibrate not in (None, "temperature", "platt"):
+        raise ValueError(f"calibrate is {calibrate!r}; None, 'temperature' or 'platt' is needed")
+    if calibrate is None:
+        return _fit(model, X, is_target, calibrate, class_sizes)
+    n_folds = min(3, int(is_target.sum()), int((~is_target).sum()))
+    if n_folds < 2:
+        raise ValueError(f"calibrate={calibrate!r} holds out two samples of each class; add samples")
+    held_out = np.empty(len(is_target))
+    fold = deal(is_target, groups, n_folds=n_folds, seed=seed)
+    for number in range(n_folds):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if is_target[train].all() or not is_target[train].any():
+            raise ValueError("a group holds all samples of a class: calibration has none; use finer groups")
+        inner = _fit(clone(model), rows_of(X, train), is_target[train], calibrate, class_sizes)
+        held_out[test] = inner.log_ratio(rows_of(X, test))
+    scale, shift = _calibration(held_out, is_target, shift=calibrate == "platt")
+    fitted = _fit(model, X, is_target, calibrate, class_sizes)
+    return Member(fitted.model, fitted.link, fitted.n_target, fitted.n_other, scale, shift)
+
+
+def refuse_non_finite(X: Any) -> None:
+    """Raise ValueError, naming row and column, if a feature is NaN or infinite; text features pass.
+
+    Parameters
+    ----------
+    X : features
+        Array, sparse matrix, data frame, or anything without a numeric dtype.
+    """
+    if sparse.issparse(X):
+        matrix = X.tocoo()
+        bad = np.flatnonzero(~np.isfinite(matrix.data))
+        if bad.size:
+            _refuse(int(matrix.row[bad[0]]), int(matrix.col[bad[0]]), matrix.data[bad[0]])
+        return
+    if hasattr(X, "columns") and hasattr(X, "to_numpy"):
+        for name in X.columns:
+            _refuse_column(X[name].to_numpy(), name)
+        return
+    array = np.asarray(X)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        first = np.argwhere(~np.isfinite(array))[0]
+        _refuse(int(first[0]), int(first[-1]), array[tuple(first)])
+
+
+def _refuse_column(values: Any, name: Any) -> None:
+    column = np.asarray(values)
+    # A missing cell of a text column is a float NaN among strings: NaN is the one value unequal to itself.
+    bad = ~np.isfinite(column) if column.dtype.kind == "f" else np.asarray(column != column, dtype=bool)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        _refuse(row, name, column[row])
+
+
+def _refuse(row: int, column: Any, value: Any) -> None:
+    raise ValueError(
+        f"X holds {value} in row {row}, column {column!r}; features must be finite: drop or impute the row"
+    )
+
+
+def _fit(model: Any, X: Any, is_target: Mask, calibrate: str | None, class_sizes: ClassSizes) -> Member:
+    n_target, n_other = _sizes(model, is_target, class_sizes)
+    model.fit(X, is_target.astype(np.int64))
+    return Member(model, _link(model, X, calibrate), n_target, n_other)
+
+
+def _sizes(model: Any, is_target: Mask, class_sizes: ClassSizes) -> tuple[float, float]:
+    """Return the class sizes as the classifier sees them: the counts, unless class weights change them."""
+    counts = (float(is_target.sum()), float((~is_target).sum()))
+    if class_sizes == "balanced":
+        return 1.0, 1.0
+    if class_sizes == "counts":
+        return counts
+    if class_sizes != "auto":
+        raise ValueError(f"class_sizes is {class_sizes!r}; 'auto', 'counts' or 'balanced' is needed")
+    parameters = model.get_params(deep=True)
+    found = [value for name, value in parameters.items() if name.rpartition("__")[2] == "class_weight"]
+    if not found or all(value is None for value in found):
+        return counts
+    if all(value in ("balanced", "balanced_subsample") for value in found if not isinstance(value, dict)):
+        weights = [value for value in found if isinstance(value, dict)]
+        if not weights:
+            return 1.0, 1.0
+        if len(found) == 1:
+            return counts[0] * weights[0].get(1, 1.0), counts[1] * weights[0].get(0, 1.0)
+    raise ValueError(
+        f"the parts of the classifier disagree on class_weight ({found}); say class_sizes='counts' or "
+        "'balanced', whichever its final probabilities follow"
+    )
+
+
+def _link(model: Any, X: Any, calibrate: str | None) -> Literal["decision", "probability"]:
+    """Tell where the log-odds are: in the decision function if the probabilities say so, else in them."""
+    scores, chances = hasattr(model, "decision_function"), hasattr(model, "predict_proba")
+    if not chances:
+        if scores and calibrate == "platt":
+            return "decision"
+        raise ValueError(
+            f"{type(model).__name__} has no predict_proba, so that its scores are no log-odds; "
+            + ("use calibrate='platt'" if scores else "use a classifier that has one")
+        )
+    if not scores:
+        return "probability"
+    some = rows_of(X, np.arange(min(100, X.shape[0] if hasattr(X, "shape") else len(X))))
+    gap = np.abs(expit(model.decision_function(some)) - model.predict_proba(some)[:, 1])
+    # Both are computed from one score where the link is logistic; 1e-5 leaves room for float32 models.
+    return "decision" if float(gap.max()) < 1e-5 else "probability"
+
+
+def _calibration(log_ratio: Floats, is_target: Mask, *, shift: bool) -> tuple[float, float]:
+    """Return scale >= 0 and shift that maximise the held-out likelihood, with Platt's smoothed labels.
+
+    The smoothed labels (n+1)/(n+2) keep the scale finite where the classes are separated: Platt (1999),
+    section 2.2.
+    """
+    n_target, n_other = float(is_target.sum()), float((~is_target).sum())
+    labels = np.where(is_target, (n_target + 1.0) / (n_target + 2.0), 1.0 / (n_other + 2.0))
+    prior = np.log(n_target) - np.log(n_other)
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        log_odds = parameters[0] * log_ratio + parameters[1] + prior
+        residual = expit(log_odds) - labels
+        value = float(np.mean(np.logaddexp(0.0, log_odds) - labels * log_odds))
+        return value, np.asarray([np.mean(residual * log_ratio), np.mean(residual)])
+
+    free = (None, None) if shift else (0.0, 0.0)
+    found = minimize(loss, np.asarray([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, None), free])
+    if not found.success:
+        raise ValueError(f"the calibration did not converge: {found.message}")
+    return float(found.x[0]), float(found.x[1])

@@ -1,0 +1,283 @@
+"""Density ratios from any scikit-learn classifier, cross-fitted: no sample is weighed by a model that saw it.
+
+A classifier that tells target samples from training samples knows their density ratio. `ClassifierRatio`
+trains it fold by fold, takes the class sizes out of its log-odds, calibrates it if asked to, and joins the
+ratios against several sources into the ratio against their mixture.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import _safe_indexing as rows_of
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
+
+from ._folds import assign_folds
+from ._log_odds import ClassSizes, Member, fit_member, refuse_non_finite
+
+__all__ = ["ClassifierRatio"]
+
+Floats = NDArray[np.float64]
+Shares = Mapping[Any, float] | Sequence[float]
+
+
+class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Estimate dQ0/dP, how much likelier a sample is under the target Q0 than under the training data P.
+
+    Each fold's classifiers are trained on the other folds and weigh the fold they did not see. With
+    several sources one classifier per source tells the target from it, and the shares join their ratios: h
+    = 1/(α + Σ β_i/r_i).
+
+    Parameters
+    ----------
+    estimator : scikit-learn classifier or pipeline, optional
+        With ``predict_proba``, or with ``decision_function`` and ``calibrate="platt"``. Default: logistic
+        regression.
+    cv : int or splitter, default 5
+        Number of folds (at least 2, at most the size of the smallest class), stratified and shuffled; or
+        an object with ``split(X, y, groups)`` whose test sets cover every row once.
+    calibrate : {None, "temperature", "platt"}, default None
+        Rescale the log-odds (``"temperature"``), or rescale and shift them (``"platt"``), by held-out
+        likelihood inside each training part; four fits in place of one.
+    target : label, optional
+        Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
+    others : {"sources", "mixture"}, default "sources"
+        ``"sources"``: target rows and all other rows together are the training data, each other label a
+        source. ``"mixture"``: the rows of the one other label are a sample of the whole training data,
+        sources unknown; the ratio is then against these rows, needs no shares, and has no bound.
+    target_share : float, optional
+        α, the target's share of the training data; default its share of the rows.
+    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
+        β_i; default in proportion to the rows. All shares sum to 1.
+    class_sizes : {"auto", "counts", "balanced"}, default "auto"
+        Whether the classifier learns the classes in the numbers it gets, or equalised. ``"auto"`` reads
+        ``class_weight`` and refuses where it is ambiguous.
+    random_state : int, default 0
+        Seed of the folds.
+
+    Attributes
+    ----------
+    classes_, target_, sources_
+        All labels, the target's, and the others in order.
+    ratio_ : array, shape (n,)
+        Out-of-fold dQ0/dP of the fitted rows, in their order; its mean over training rows should be near 1.
+    log_ratio_ : array, shape (n, sources)
+        Out-of-fold log dQ0/dQi.
+    log_odds_ : array, shape (n,)
+        Out-of-fold log-odds that the row is a target row, at the shares (``"mixture"``: at the row counts).
+    fold_ : array of int, shape (n,)
+        The fold of each fitted row: the number of the models that did not see it.
+    target_share_, other_shares_
+        The shares used (None, None for ``"mixture"``).
+
+    Raises
+    ------
+    ValueError
+        From ``fit``: fewer than two classes, too few samples of a class for the folds, NaN or infinite
+        features, shares that are none, scores that are no log-odds.
+
+    References
+    ----------
+    Ratio: Bickel et al. (2009), JMLR 10; cross-fitting: Chernozhukov et al. (2018); mixture: arXiv
+    2504.05831.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(1, 1, (300, 1)), rng.normal(0, 1, (900, 1))])
+    >>> model = ClassifierRatio(target="human").fit(X, ["human"] * 300 + ["generated"] * 900)
+    >>> float(model.ratio_.mean().round(1)), bool(model.ratio_.max() < 4)
+    (1.0, True)
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        cv: Any = 5,
+        calibrate: Literal["temperature", "platt"] | None = None,
+        target: Any = None,
+        others: Literal["sources", "mixture"] = "sources",
+        target_share: float | None = None,
+        other_shares: Shares | None = None,
+        class_sizes: ClassSizes = "auto",
+        random_state: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.cv = cv
+        self.calibrate = calibrate
+        self.target = target
+        self.others = others
+        self.target_share = target_share
+        self.other_shares = other_shares
+        self.class_sizes = class_sizes
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Fit the classifiers fold by fold and weigh every row out of fold.
+
+        Parameters
+        ----------
+        X : array, sparse matrix, data frame, or list of texts for a pipeline that takes them; n rows
+            Features.
+        y : array-like, shape (n,)
+            Source labels, the target's among them.
+        groups : array-like, shape (n,), optional
+            Rows of one group (one prompt, one author) stay in one fold; integer ``cv`` or a splitter that
+            uses them.
+
+        Returns
+        -------
+        ClassifierRatio
+            Itself.
+        """
+        labels = self._read(X, y)
+        self.fold_ = assign_folds(self.cv, labels, groups, target=self.target_, seed=self.random_state)
+        base = LogisticRegression() if self.estimator is None else self.estimator
+        n_folds = int(self.fold_.max()) + 1
+        self.log_ratio_: Floats = np.empty((len(labels), len(self.sources_)))
+        self.members_: list[list[Member]] = [[] for _ in range(n_folds)]
+        for fold in range(n_folds):
+            inside = self.fold_ == fold
+            for column, source in enumerate(self.sources_):
+                pair = np.flatnonzero(~inside & ((labels == self.target_) | (labels == source)))
+                member = fit_member(
+                    clone(base), rows_of(X, pair), labels[pair] == self.target_,
+                    calibrate=self.calibrate, class_sizes=self.class_sizes, seed=self.random_state,
+                    groups=None if groups is None else np.asarray(groups)[pair],
+                )  # fmt: skip
+                self.members_[fold].append(member)
+                self.log_ratio_[inside, column] = member.log_ratio(rows_of(X, np.flatnonzero(inside)))
+        self.ratio_ = self._join(self.log_ratio_)
+        self.log_odds_ = self.log_odds(self.log_ratio_)
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Return dQ0/dP of rows that were not fitted: log ratios averaged over the folds, then joined.
+
+        Rows that were fitted have their out-of-fold value in ``ratio_``; given to ``predict`` they would
+        be weighed by models that saw them.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            New rows.
+        """
+        return self._join(self.predict_log_ratio(X))
+
+    def predict_log_ratio(self, X: Any, fold: ArrayLike | None = None) -> Floats:
+        """Return log dQ0/dQi, shape (n, sources), by the models of a fold or averaged over all of them.
+
+        Parameters
+        ----------
+        X : as in `fit`
+            Rows.
+        fold : array-like of int, shape (n,), optional
+            Per row the fold whose models weigh it (the fold that holds its copy), or -1 for the average.
+        """
+        check_is_fitted(self, "members_")
+        refuse_non_finite(X)
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        wanted = np.full(n_rows, -1) if fold is None else np.asarray(fold)
+        result: Floats = np.empty((n_rows, len(self.sources_)))
+        for number in np.unique(wanted):
+            where = np.flatnonzero(wanted == number)
+            part = X if len(where) == n_rows else rows_of(X, where)
+            chosen = self.members_ if number < 0 else [self.members_[number]]
+            columns = [[member.log_ratio(part) for member in members] for members in chosen]
+            result[where] = np.mean(columns, axis=0).T
+        return result
+
+    def ratio(self, log_ratio: Floats) -> Floats:
+        """Join log ratios to the sources, as `predict_log_ratio` returns them, into dQ0/dP.
+
+        Parameters
+        ----------
+        log_ratio : array, shape (n, sources)
+            In nats.
+        """
+        check_is_fitted(self, "members_")
+        return self._join(log_ratio)
+
+    def log_odds(self, log_ratio: Floats) -> Floats:
+        """Join log ratios to the sources into the log-odds that a row is a target row; see ``log_odds_``.
+
+        Parameters
+        ----------
+        log_ratio : array, shape (n, sources)
+            In nats.
+        """
+        check_is_fitted(self, "members_")
+        if self.target_share_ is None or self.other_shares_ is None:
+            return np.asarray(log_ratio[:, 0] + np.log(self._odds))
+        rest = 1.0 - self.target_share_
+        against = log_mixture_ratio(
+            log_ratio, target_share=0.0, other_shares=[share / rest for share in self.other_shares_]
+        )
+        return np.asarray(against + np.log(self.target_share_ / rest))
+
+    def _join(self, log_ratio: Floats) -> Floats:
+        if self.target_share_ is None or self.other_shares_ is None:
+            return np.asarray(np.exp(log_ratio[:, 0]))
+        return np.asarray(
+            mixture_ratio(log_ratio, target_share=self.target_share_, other_shares=self.other_shares_)
+        )
+
+    def _read(self, X: Any, y: ArrayLike) -> NDArray[Any]:
+        """Check the input and settle the labels and shares."""
+        labels = np.asarray(y)
+        if labels.ndim != 1:
+            raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
+        check_consistent_length(X, labels)
+        refuse_non_finite(X)
+        self.classes_, counts = np.unique(labels, return_counts=True)
+        if len(self.classes_) < 2:
+            found = "no rows" if not len(labels) else f"one class only, {self.classes_[0]!r}"
+            raise ValueError(f"y holds {found}; a ratio needs target samples and others")
+        self.target_ = self.classes_[-1] if self.target is None else self.target
+        if self.target_ not in self.classes_:
+            raise ValueError(f"target {self.target!r} is not in y, which holds {list(self.classes_)}")
+        self.sources_ = self.classes_[self.classes_ != self.target_]
+        if self.others not in ("sources", "mixture"):
+            raise ValueError(f"others is {self.others!r}; 'sources' or 'mixture' is needed")
+        if self.others == "mixture" and len(self.sources_) > 1:
+            raise ValueError(
+                f"others='mixture' takes one label besides the target, y holds {list(self.sources_)}; "
+                "give them one label, or use others='sources'"
+            )
+        self._settle_shares(dict(zip(self.classes_.tolist(), counts.tolist(), strict=True)))
+        return labels
+
+    def _settle_shares(self, counts: dict[Any, int]) -> None:
+        sources = self.sources_.tolist()
+        n_target = counts[self.target_]
+        n_other = [counts[source] for source in sources]
+        self._odds = n_target / sum(n_other)
+        self.target_share_: float | None = None
+        self.other_shares_: list[float] | None = None
+        if self.others == "mixture":
+            if self.target_share is not None or self.other_shares is not None:
+                raise ValueError("others='mixture' needs no shares: the other rows are the mixture already")
+            return
+        given = self.other_shares
+        if isinstance(given, Mapping):
+            if set(given) != set(sources):
+                raise ValueError(f"other_shares names {sorted(map(str, given))}; the sources are {sources}")
+            given = [given[source] for source in sources]
+        if self.target_share is not None:
+            target_share = float(self.target_share)
+        else:
+            target_share = n_target / (n_target + sum(n_other)) if given is None else 1.0 - sum(given)
+        shares = [(1.0 - target_share) * n / sum(n_other) for n in n_other] if given is None else list(given)
+        if not 0.0 < target_share < 1.0:
+            raise ValueError(
+                f"the target's share is {target_share}; it must lie between 0 and 1 (training data without "
+                "target samples: others='mixture')"
+            )
+        mixture_ratio(np.zeros((1, len(sources))), target_share=target_share, other_shares=shares)  # checks
+        self.target_share_, self.other_shares_ = target_share, [float(share) for share in shares]
