@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from .errors import InputError
 from .rows import NumberedRow, Place, Row, numbers_of, text_of
 
-__all__ = ["Featuriser", "Matrix", "make_featuriser", "stack"]
+__all__ = ["Featuriser", "Matrix", "digest", "make_featuriser", "stack"]
 
 Matrix = Any  # scipy.sparse.csr_matrix or NDArray[np.float64]; scikit-learn takes either
 Embedder = Callable[[list[str]], Any]
@@ -108,7 +108,7 @@ class _Text:
 
     def key(self, row: Row, *, path: Place, number: int) -> bytes:
         texts = [text_of(row, column, path=path, number=number) for column in self.columns]
-        return _digest("\x1e".join(texts).encode("utf-8"))
+        return digest("\x1e".join(texts).encode("utf-8"))
 
 
 class HashedText(_Text):
@@ -216,7 +216,7 @@ class ColumnFeatures:
         return np.asarray([self._line(row, path, number) for number, row in rows], dtype=np.float64)
 
     def key(self, row: Row, *, path: Place, number: int) -> bytes:
-        return _digest(np.asarray(self._line(row, path, number)).tobytes())
+        return digest(np.asarray(self._line(row, path, number)).tobytes())
 
     def classifier(self, *, seed: int) -> Any:
         return _dense_classifier(seed)
@@ -249,7 +249,14 @@ def _dense_classifier(seed: int) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
 
 
-def _digest(content: bytes) -> bytes:
+def digest(content: bytes) -> bytes:
+    """Return eight bytes that two contents share only by an accident of odds 2^-64.
+
+    Parameters
+    ----------
+    content : bytes
+        Anything.
+    """
     return hashlib.blake2b(content, digest_size=8).digest()
 
 
@@ -268,5 +275,3 @@ def _load(name: str) -> Embedder:
     if not callable(function):
         raise InputError(f"--embedder {name}: '{module_name}' has no function '{function_name}'")
     return cast(Embedder, function)
-
-

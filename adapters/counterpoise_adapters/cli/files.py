@@ -22,7 +22,14 @@ from .errors import InputError
 from .rows import NumberedRow
 
 __all__ = [
-    "Columns", "Table", "batched", "check_destination", "decode", "file_format", "lines_of", "open_table",
+    "Columns",
+    "Table",
+    "batched",
+    "check_destination",
+    "decode",
+    "file_format",
+    "lines_of",
+    "open_table",
     "reading",
 ]
 
@@ -170,7 +177,8 @@ def decode(line: bytes, *, path: Path, number: int) -> str:
         raise InputError(
             f"not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start + 1} of the line); "
             "convert the file first, for example with iconv",
-            path=path, row=number,
+            path=path,
+            row=number,
         ) from None
 
 

@@ -106,14 +106,16 @@ def numbers_of(row: Row, column: str, *, path: Place, number: int) -> list[float
         wrong = next(item for item in items if not _reads_as_number(item))
         raise InputError(
             f"feature column '{column}' holds {_describe(wrong)}, not a number or a list of numbers",
-            path=path, row=number,
+            path=path,
+            row=number,
         ) from None
     if not math.isfinite(math.fsum(found)) and not all(map(math.isfinite, found)):
         where = next(i for i, item in enumerate(found) if not math.isfinite(item))
         inside = f" (entry {where + 1} of {len(found)})" if len(found) > 1 else ""
         raise InputError(
             f"feature column '{column}' is {found[where]}{inside}; it must be finite: drop or impute the row",
-            path=path, row=number,
+            path=path,
+            row=number,
         )
     return found
 

@@ -85,7 +85,8 @@ class Csv:
             if len(record) != width:
                 raise InputError(
                     f"has {len(record)} fields where the header names {width} columns",
-                    path=self.path, row=number,
+                    path=self.path,
+                    row=number,
                 )
             yield number, record
 
@@ -95,7 +96,8 @@ class Csv:
         with lines_of(self.path) as lines:
             reader = csv.reader(
                 (decode(line, path=self.path, number=number) for line in lines),
-                delimiter=self._delimiter, strict=True,
+                delimiter=self._delimiter,
+                strict=True,
             )
             try:
                 for record in reader:

@@ -81,6 +81,7 @@ class JsonLines:
         if not isinstance(row, dict):
             raise InputError(
                 f"a JSON {type(row).__name__}, where each line must be one object {{...}}",
-                path=self.path, row=number,
+                path=self.path,
+                row=number,
             )
         return row

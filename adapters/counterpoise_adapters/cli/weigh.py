@@ -1,0 +1,129 @@
+"""``counterpoise weigh``: a file in, the same rows with their weights and a report out."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = ["weigh"]
+
+Files, Rows, Model = "Files", "Which rows, which columns", "Model"
+
+
+def weigh(
+    data: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL(.gz), CSV(.gz), TSV(.gz) or Parquet.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The weighed file, of the same format.", rich_help_panel=Files)
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="COLUMN=VALUE: rows that are target samples; repeat it for several values of the column.",
+            rich_help_panel=Rows,
+        ),
+    ] = None,
+    target_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Or: a second file of target samples, weighing INPUT towards it.", rich_help_panel=Rows
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Text column; repeatable; dots reach inside (answers.fid).", rich_help_panel=Rows),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Or: column of numbers or of embeddings; repeatable; emb_* matches names.",
+            rich_help_panel=Rows,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Rows equal in this column (a prompt) share a fold.", rich_help_panel=Rows),
+    ] = None,
+    pool: Annotated[
+        bool,
+        typer.Option(
+            "--pool",
+            help="Tell the target from all other rows at once, not from each source.",
+            rich_help_panel=Rows,
+        ),
+    ] = False,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with an object of answers by source: weigh the pairs of a right and a wrong one; "
+            "--target then names a source.",
+            rich_help_panel=Rows,
+        ),
+    ] = None,
+    correct: Annotated[
+        str | None,
+        typer.Option(help="With --answers: column that says which are right.", rich_help_panel=Rows),
+    ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows
+        ),
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Model
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-fit.", min=2, rich_help_panel=Model)] = 5,
+    calibrate: Annotated[
+        Literal["platt", "temperature", "none"], typer.Option(help="Of the log-odds.", rich_help_panel=Model)
+    ] = "platt",
+    cap: Annotated[
+        float | None,
+        typer.Option(help="Largest ratio that counts; weights are rescaled after it.", rich_help_panel=Model),
+    ] = None,
+    fit_rows: Annotated[
+        int,
+        typer.Option(
+            help="Learn from a sample of so many rows of a larger file.", min=100, rich_help_panel=Model
+        ),
+    ] = 50_000,
+    seed: Annotated[int, typer.Option(help="Of the sample and the folds.", min=0, rich_help_panel=Model)] = 0,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML report; default: OUT with the ending .html.", rich_help_panel=Files),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Put before the names ratio, weight and log_odds.", rich_help_panel=Files)
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT and the report if they exist.", rich_help_panel=Files)
+    ] = False,
+) -> None:
+    """Weigh the rows of INPUT so that they stand for the target rows.
+
+    Writes the same rows in the same order with `ratio` (how much likelier a row is under the target than
+    in the file), `weight` (the ratio with mean 1) and `log_odds`, and a report that says whether to use them.
+
+    Example: `counterpoise weigh pairs.jsonl --target source=human --text prompt --text chosen --out
+    weighed.jsonl`
+    """
+    from .options import WeighOptions
+    from .weighing import run
+
+    run(
+        WeighOptions(
+            data=data, out=out, report=report if report is not None else _beside(out), force=force,
+            prefix=prefix, target=tuple(target or ()), target_file=target_file, text=tuple(text or ()),
+            features=tuple(features or ()), group=group, pool=pool, answers=answers, correct=correct,
+            sources=sources, embedder=embedder, folds=folds, calibrate=None if calibrate == "none" else
+            calibrate, cap=cap, fit_rows=fit_rows, seed=seed,
+        )
+    )  # fmt: skip
+
+
+def _beside(out: Path) -> Path:
+    """Return the report's path: ``out.jsonl.gz`` becomes ``out.html``."""
+    name = out.name.removesuffix(".gz")
+    return out.with_name(Path(name).stem + ".html")
