@@ -13,7 +13,7 @@ __all__ = ["calibration_chart", "score_chart", "weight_chart"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 460.0, 270.0, 44.0, 44.0, 14.0, 14.0
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 400.0, 290.0, 44.0, 46.0, 30.0, 14.0
 
 
 def score_chart(scores: Floats, is_target: Mask) -> Markup:
@@ -26,7 +26,11 @@ def score_chart(scores: Floats, is_target: Mask) -> Markup:
     is_target : array of bool, shape (m,)
         Which are target samples.
     """
-    low, high = (float(q) for q in np.quantile(scores, [0.002, 0.998]))
+    least, lower, middle, upper, most = (
+        float(q) for q in np.quantile(scores, [0.002, 0.05, 0.5, 0.95, 0.998])
+    )
+    # A few rows far out would press all others into one bin; they are drawn at the edge.
+    low, high = max(least, middle - 3.0 * (middle - lower)), min(most, middle + 3.0 * (upper - middle))
     low, high = (low, high) if high - low > 1e-6 else (low - 1.0, high + 1.0)
     edges = np.linspace(low, high, 49)
     kept = np.clip(scores, low, high)
@@ -34,10 +38,10 @@ def score_chart(scores: Floats, is_target: Mask) -> Markup:
         np.histogram(kept[mask], edges)[0] / max(int(mask.sum()), 1) for mask in (~is_target, is_target)
     ]
     peak = max(float(h.max()) for h in heights)
-    middle = (edges[:-1] + edges[1:]) / 2
+    centres = (edges[:-1] + edges[1:]) / 2
     frame = _Frame((low, high), (0.0, 1.06 * peak))
     body = "".join(
-        frame.area(middle, _smooth(height), name)
+        frame.area(centres, _smooth(height), name)
         for name, height in zip(("other", "target"), heights, strict=True)
     )
     ticks = _round_ticks(low, high)
@@ -72,6 +76,8 @@ def weight_chart(weight: Floats, is_target: Mask) -> Markup:
         ticks = [t for t in ticks if abs(t - round(t)) < 1e-9]
     marks = frame.line(0.0, 0.0, 0.0, frame.top, "mark")
     labels = [f"{10.0**t:.3g}" for t in ticks]
+    if float(weight.min()) < lowest and ticks and labels[0] == "0.001":
+        labels[0] = "≤0.001"
     rows = [t for t in _round_ticks(0.0, frame.top, most=4) if t > 0]
     return frame.svg("".join(bars) + marks, ticks, labels, "weight (mean 1, logarithmic)", rows, "rows")
 
@@ -162,7 +168,7 @@ class _Frame:
         parts.append(
             f'<text class="name" x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{x_name}</text>'
         )
-        parts.append(f'<text class="name" x="{_LEFT - 34}" y="{_TOP - 2}">{y_name}</text>')
+        parts.append(f'<text class="name" x="{_LEFT - 34}" y="{_TOP - 14}">{y_name}</text>')
         title = f"{y_name} over {x_name}"
         box = f'viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}"'
         return Markup(f'<svg {box} role="img" aria-label="{title}">{"".join(parts)}</svg>')

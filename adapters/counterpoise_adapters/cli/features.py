@@ -56,7 +56,11 @@ class Featuriser(Protocol):
 
 
 def make_featuriser(
-    *, text: Sequence[str] = (), features: Sequence[str] = (), embedder: str | None = None
+    *,
+    text: Sequence[str] = (),
+    features: Sequence[str] = (),
+    embedder: str | None = None,
+    allow_null: bool = False,
 ) -> Featuriser:
     """Choose the featuriser from the command's options.
 
@@ -68,6 +72,8 @@ def make_featuriser(
         Columns of numbers or of lists of numbers; ``*`` and ``?`` match names (``emb_*``).
     embedder : str, optional
         ``module:function``; the function takes a list of texts and returns one line of numbers per text.
+    allow_null : bool
+        Read null in a text column as empty text.
 
     Returns
     -------
@@ -83,8 +89,8 @@ def make_featuriser(
     if not text:
         raise InputError("name a text column (--text prompt) or a feature column (--features embedding)")
     if embedder is None:
-        return HashedText(text)
-    return EmbeddedText(text, _load(embedder), embedder)
+        return HashedText(text, allow_null=allow_null)
+    return EmbeddedText(text, _load(embedder), embedder, allow_null=allow_null)
 
 
 def stack(parts: Sequence[Matrix]) -> Matrix:
@@ -103,11 +109,17 @@ def stack(parts: Sequence[Matrix]) -> Matrix:
 class _Text:
     """What the two text featurisers share."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], *, allow_null: bool) -> None:
         self.columns = tuple(columns)
+        self._allow_null = allow_null
+
+    def texts(self, column: str, rows: Sequence[NumberedRow], path: Place) -> list[str]:
+        """Return one column's text of every row."""
+        null = self._allow_null
+        return [text_of(row, column, path=path, number=number, allow_null=null) for number, row in rows]
 
     def key(self, row: Row, *, path: Place, number: int) -> bytes:
-        texts = [text_of(row, column, path=path, number=number) for column in self.columns]
+        texts = [self.texts(column, [(number, row)], path)[0] for column in self.columns]
         return digest("\x1e".join(texts).encode("utf-8"))
 
 
@@ -118,10 +130,12 @@ class HashedText(_Text):
     ----------
     columns : sequence of str
         Text columns; each has buckets of its own, so that "chosen" and "rejected" are told apart.
+    allow_null : bool
+        Read null as empty text.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        super().__init__(columns)
+    def __init__(self, columns: Sequence[str], *, allow_null: bool = False) -> None:
+        super().__init__(columns, allow_null=allow_null)
         self._hasher = HashingVectorizer(
             n_features=2**18, ngram_range=(1, 2), norm=None, alternate_sign=False,
             token_pattern=r"(?u)\b\w+\b|[^\w\s]",
@@ -131,16 +145,13 @@ class HashedText(_Text):
         return "TF-IDF of words and word pairs in " + ", ".join(self.columns)
 
     def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
-        blocks = [
-            self._hasher.transform([text_of(row, column, path=path, number=number) for number, row in rows])
-            for column in self.columns
-        ]
+        blocks = [self._hasher.transform(self.texts(column, rows, path)) for column in self.columns]
         return blocks[0] if len(blocks) == 1 else sparse.hstack(blocks, format="csr")
 
     def classifier(self, *, seed: int) -> Any:
         return make_pipeline(
             TfidfTransformer(sublinear_tf=True),
-            LogisticRegression(C=10.0, solver="liblinear", random_state=seed),
+            LogisticRegression(C=10.0, solver="liblinear", dual=True, max_iter=1000, random_state=seed),
         )
 
 
@@ -155,10 +166,14 @@ class EmbeddedText(_Text):
         List of texts to an array of shape (texts, dimensions).
     name : str
         How it was named, for messages.
+    allow_null : bool
+        Read null as empty text.
     """
 
-    def __init__(self, columns: Sequence[str], embedder: Embedder, name: str) -> None:
-        super().__init__(columns)
+    def __init__(
+        self, columns: Sequence[str], embedder: Embedder, name: str, *, allow_null: bool = False
+    ) -> None:
+        super().__init__(columns, allow_null=allow_null)
         self._embedder = embedder
         self._name = name
         self._width: int | None = None
@@ -169,7 +184,7 @@ class EmbeddedText(_Text):
     def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
         blocks = []
         for column in self.columns:
-            texts = [text_of(row, column, path=path, number=number) for number, row in rows]
+            texts = self.texts(column, rows, path)
             block = np.asarray(self._embedder(texts), dtype=np.float64)
             wanted = (len(texts), self._width or block.shape[-1])
             if block.shape != wanted:

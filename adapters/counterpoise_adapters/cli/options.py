@@ -28,6 +28,7 @@ class WeighOptions:
     correct: str | None = None
     sources: str | None = None
     embedder: str | None = None
+    allow_null: bool = False
     folds: int = 5
     calibrate: Literal["platt", "temperature"] | None = "platt"
     cap: float | None = None

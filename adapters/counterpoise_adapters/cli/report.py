@@ -31,7 +31,7 @@ from .weighing import Weighed
 __all__ = ["render", "write_results"]
 
 _SHOWN = 8  # rows with the largest and with the smallest weights
-_LETTERS = 360  # of a text
+_LETTERS = 480  # of a row's texts together
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,16 @@ def _shown(
     index: int, number: int, row: Row, weighed: Weighed, options: WeighOptions, table: Table
 ) -> ShownRow:
     if options.text:
-        texts = [(name, text_of(row, name, path=table.path, number=number)) for name in options.text]
+        texts = [
+            (name, text_of(row, name, path=table.path, number=number, allow_null=True))
+            for name in options.text
+        ]
     else:
         named = [name for name in options.features if name in row]
         texts = [(name, str(cell(row, name, path=table.path, number=number))) for name in named]
-    cut = tuple((name, text if len(text) <= _LETTERS else text[:_LETTERS] + "…") for name, text in texts)
+    most = _LETTERS // max(len(texts), 1)
+    plain = [(name, " ".join(text[: 4 * _LETTERS].split())) for name, text in texts]
+    cut = tuple((name, text if len(text) <= most else text[:most] + "…") for name, text in plain)
     place = int(weighed.source[index])
     return ShownRow(
         number, float(weighed.weight[index]), weighed.names[place], weighed.target_inside and place == 0, cut

@@ -52,13 +52,15 @@ def cell(row: Row, column: str, *, path: Place, number: int) -> Any:
     return value
 
 
-def text_of(row: Row, column: str, *, path: Place, number: int) -> str:
+def text_of(row: Row, column: str, *, path: Place, number: int, allow_null: bool = False) -> str:
     """Return the text of a column: a string, or the contents of a list of chat messages, one to a line.
 
     Parameters
     ----------
     row, column, path, number
         As in `cell`.
+    allow_null : bool
+        Read null as empty text.
 
     Returns
     -------
@@ -72,10 +74,13 @@ def text_of(row: Row, column: str, *, path: Place, number: int) -> str:
     'Hi'
     """
     value = cell(row, column, path=path, number=number)
+    if value is None and allow_null:
+        return ""
     if isinstance(value, list) and value and all(_is_message(item) for item in value):
         value = "\n".join(item["content"] for item in value)
     if not isinstance(value, str):
-        raise InputError(f"column '{column}' is {_describe(value)}, not text", path=path, row=number)
+        hint = "; drop the row, or read null as empty text with --allow-null" if value is None else ""
+        raise InputError(f"column '{column}' is {_describe(value)}, not text{hint}", path=path, row=number)
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 

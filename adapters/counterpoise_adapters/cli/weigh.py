@@ -75,6 +75,10 @@ def weigh(
             help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Model
         ),
     ] = None,
+    allow_null: Annotated[
+        bool,
+        typer.Option("--allow-null", help="Read null in a text column as empty text.", rich_help_panel=Rows),
+    ] = False,
     folds: Annotated[int, typer.Option(help="Folds of the cross-fit.", min=2, rich_help_panel=Model)] = 5,
     calibrate: Annotated[
         Literal["platt", "temperature", "none"], typer.Option(help="Of the log-odds.", rich_help_panel=Model)
@@ -117,7 +121,8 @@ def weigh(
             data=data, out=out, report=report if report is not None else _beside(out), force=force,
             prefix=prefix, target=tuple(target or ()), target_file=target_file, text=tuple(text or ()),
             features=tuple(features or ()), group=group, pool=pool, answers=answers, correct=correct,
-            sources=sources, embedder=embedder, folds=folds, calibrate=None if calibrate == "none" else
+            sources=sources, embedder=embedder, allow_null=allow_null, folds=folds,
+            calibrate=None if calibrate == "none" else
             calibrate, cap=cap, fit_rows=fit_rows, seed=seed,
         )
     )  # fmt: skip

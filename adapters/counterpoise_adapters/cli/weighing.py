@@ -96,7 +96,9 @@ def weigh_table(table: Table, options: WeighOptions) -> Weighed:
     options : WeighOptions
         From the command line.
     """
-    featuriser = make_featuriser(text=options.text, features=options.features, embedder=options.embedder)
+    featuriser = make_featuriser(
+        text=options.text, features=options.features, embedder=options.embedder, allow_null=options.allow_null
+    )
     added = [options.prefix + name for name in ("ratio", "weight", "log_odds")]
     wanted = None
     if options.target:
@@ -138,7 +140,10 @@ def _sources(
         )
     others = sorted(set(found.labels) - set(wanted.values))
     pooled = options.pool or len(others) > _MOST_SOURCES
-    names = (chosen if options.answers is None else wanted.values[0], *(["all others"] if pooled else others))
+    names = (
+        chosen if options.answers is None else options.target[0],
+        *(["all others"] if pooled else others),
+    )
     place = {label: 1 if pooled else 1 + rank for rank, label in enumerate(others)}
     place |= dict.fromkeys(wanted.values, 0)
     return names, np.asarray([place[label] for label in found.labels])[found.code]
