@@ -155,7 +155,10 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     xp = problem.xp
     usual = (answer.penalty > 0) & (answer.penalty < xp.inf)
     penalty = xp.where(usual, answer.penalty, 1.0)
-    s = (answer.shift - problem.x) / penalty
+    # any shift gives a bound: one that rounding has pushed to the pole of the conjugate is moved off it
+    eps = float(xp.finfo(penalty.dtype).eps)
+    shift = xp.minimum(answer.shift, penalty * (divergence.link_limit * (1 - 2 * eps)))
+    s = (shift - problem.x) / penalty
     convex = xp.where(problem.live, divergence.conjugate(s) - s, 0.0)
     conjugate, moved = problem.reduce.sum(
         xp.where(problem.live, problem.p * xp.where(problem.live, convex, 0.0), 0.0), (answer.q - problem.p) * problem.x

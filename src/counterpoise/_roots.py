@@ -46,7 +46,7 @@ def find_root(
     low: Array,
     high: Array,
     done: Array,
-    tolerance: Array,
+    noise: Array,
     steps: int,
 ) -> Array:
     """Solve ``function(x) = 0`` for an increasing function of x > 0, row by row.
@@ -62,12 +62,14 @@ def find_root(
         First point and bracket; ``low`` may be 0 and ``high`` infinite.
     done : array of bool
         Rows that are not to be solved.
-    tolerance : array
-        Relative step at which a row stops.
+    noise : array
+        What rounding does to the residual: a row stops once its residual is no larger, or its step is a rounding.
     steps : int
         Largest number of evaluations.
     """
     tiny = float(xp.finfo(start.dtype).smallest_normal)
+    huge = float(xp.finfo(start.dtype).max) ** 0.9
+    tolerance = 2 * float(xp.finfo(start.dtype).eps)
 
     def step(x: Array, lo: Array, hi: Array, x0: Array, v0: Array, last: Array, stop: Array) -> State:
         v, slope = function(x)
@@ -75,16 +77,20 @@ def find_root(
             slope = (v - v0) / xp.where(x == x0, tiny, x - x0)
         lo = xp.where(v <= 0, xp.maximum(lo, x), lo)
         hi = xp.where(v >= 0, xp.minimum(hi, x), hi)
-        far = xp.where(lo > 0, lo, hi / 64)
+        # while nothing bounds the root from one side, the exponent of the step doubles
+        ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.where(x0 > 0, xp.minimum(x, x0), 1.0), 8.0)
+        growth = xp.clip(ratio, 8.0, 1e8) ** 2
+        far = xp.where(lo > 0, lo, xp.maximum(hi / growth, tiny) / growth)
         middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)
-        middle = xp.where(hi < xp.inf, middle, 8 * x)
+        middle = xp.where(hi < xp.inf, middle, xp.minimum(x * growth, huge))
         safe = xp.where((slope > 0) & (slope < xp.inf), slope, 1.0)
         newton = xp.minimum(x - v / safe, 8 * x)
         good = (slope > 0) & (slope < xp.inf) & (newton > lo) & (newton < hi) & (2 * xp.abs(v) <= last * safe)
         new = xp.where(good, newton, middle)
         moved = xp.abs(new - x)
-        ended = stop | (v == 0) | (moved <= tolerance * x) | (hi - lo <= tolerance * lo)
-        new = xp.where(stop | (v == 0), x, new)
+        settled = stop | (xp.abs(v) <= noise)
+        ended = settled | (moved <= tolerance * x) | (hi - lo <= tolerance * lo)
+        new = xp.where(settled, x, new)
         return new, lo, hi, x, v, moved, ended
 
     zero = xp.zeros_like(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ._problem import Answer, Problem, divergence_of
@@ -24,9 +25,8 @@ def _spread(problem: Problem) -> Array:
 
 
 def _rounding(problem: Problem, radius: Array) -> Array:
-    """Relative step below which D(t) = ρ cannot resolve t: D itself is known to about ε(1 + 1/√ρ)."""
-    eps = float(problem.xp.finfo(problem.p.dtype).eps)
-    return 4 * eps * (1 + 1 / problem.xp.sqrt(problem.xp.where(radius > 0, radius, 1.0)))
+    """Noise of √D: rounding q/p to its dtype moves D by ε√D, hence √D by about ε, and summation adds ε√ρ."""
+    return 4 * float(problem.xp.finfo(problem.p.dtype).eps) * (1 + problem.xp.sqrt(radius))
 
 
 def _squared(xp: Any, value: Array, slope: Array, radius: Array) -> tuple[Array, Array]:
@@ -54,7 +54,8 @@ def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array
     z *= t
     change = xp.expm1(z)
     change *= p
-    w = p + change
+    w = xp.exp(z)
+    w *= p
     first = w * z
     z *= first
     mass, growth, mean, square = problem.reduce.sum(w, change, first, z)
@@ -75,87 +76,94 @@ def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
 
     t = find_root(
         xp, residual, xp.where(done, 1.0, start), low=0 * start, high=0 * start + xp.inf, done=done,
-        tolerance=_rounding(problem, radius), steps=STEPS,
+        noise=_rounding(problem, radius), steps=STEPS,
     )  # fmt: skip
     return kl_at(problem, t)
 
 
 def chi_square_penalty(problem: Problem, penalty: Array, done: Array) -> Answer:
     """For half of χ², shrink the active set {x < δ} of Σ p(δ − x)₊ = λ until nothing leaves it."""
-    xp, p = problem.xp, problem.p
-    px = p * problem.x
+    xp = problem.xp
+    penalty = xp.where(done, 1.0, penalty)
 
-    def step(delta: Array, stop: Array) -> State:
-        active = xp.astype(problem.x < delta, p.dtype)
-        mass, first = problem.reduce.sum(active * p, active * px)
-        new = (penalty + first) / xp.where(mass > 0, mass, 1.0)
-        new = xp.where(stop | (mass == 0), delta, xp.minimum(new, delta))
-        return new, stop | (new >= delta)
+    def edge(active: Array, x: Array) -> Array:
+        mass, first = problem.reduce.sum(active, active * x)
+        return xp.where(mass > 0, (penalty + first) / xp.where(mass > 0, mass, 1.0), xp.inf)
 
-    start = penalty + problem.mean
-    delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
-    return _linear(problem, delta)
+    return _shrink(problem, edge, penalty + problem.mean, done)
 
 
 def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
-    """For a Pearson radius, shrink the active set {x < δ}: δ = μ + √(V/(ρ − (1 + ρ)·mass outside)) until nothing leaves it."""
+    """For a Pearson radius, shrink {x < δ}: δ = μ + √(V/((1 + ρ)P − 1)), moments of the active set."""
+    xp, p = problem.xp, problem.p
+
+    def edge(active: Array, x: Array) -> Array:
+        mass, first, outside = problem.reduce.sum(active, active * x, p - active)
+        safe = xp.where(mass > 0, mass, 1.0)
+        mean = first / safe
+        off = x - mean
+        off *= off
+        off *= active
+        (second,) = problem.reduce.sum(off)
+        rest = xp.where(outside < 0.5, radius - (1 + radius) * outside, (1 + radius) * mass - 1)
+        usable = (rest > 0) & (mass > 0)
+        return xp.where(usable, mean + xp.sqrt(second / xp.where(usable, rest * safe, 1.0)), xp.inf)
+
+    return _shrink(problem, edge, xp.zeros_like(problem.top) + xp.inf, done)
+
+
+def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Array, done: Array) -> Answer:
+    """Iterate δ = edge({x < δ}); take the last step with x counted from the atom below δ, which resolves its weight."""
     xp, p, x = problem.xp, problem.p, problem.x
 
     def step(delta: Array, stop: Array) -> State:
         active = xp.astype(x < delta, p.dtype)
         active *= p
-        mass, first, outside = problem.reduce.sum(active, active * x, p - active)
-        mean = first / xp.where(mass > 0, mass, 1.0)
-        off = x - mean
-        off *= off
-        off *= active
-        (second,) = problem.reduce.sum(off)
-        rest = radius - (1 + radius) * outside
-        new = mean + xp.sqrt(second / xp.where(rest > 0, rest * xp.where(mass > 0, mass, 1.0), 1.0))
-        new = xp.where((rest > 0) & (mass > 0), new, delta)
-        new = xp.where(stop, delta, xp.minimum(new, delta))
-        return new, stop | (new >= delta)
+        new = xp.minimum(edge(active, x), delta)
+        return xp.where(stop, delta, new), stop | (new >= delta)
 
-    start = xp.zeros_like(problem.top) + xp.inf
-    delta, _ = iterate(xp, step, (start, done), steps=STEPS)
-    return _linear(problem, xp.where(done, 2.0, delta))
-
-
-def _linear(problem: Problem, delta: Array) -> Answer:
-    """Return q ∝ p(δ − x)₊, whose penalty for half of χ² is Σ p(δ − x)₊."""
-    xp, p = problem.xp, problem.p
-    w = p * xp.maximum(delta - problem.x, 0.0)
-    (mass,) = problem.reduce.sum(w)
-    safe = xp.where(mass > 0, mass, 1.0)
+    delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
+    inside = problem.live & (x < delta)
+    atom = problem.reduce.max(xp.where(inside, x, 0.0))
+    active = xp.where(inside, p, 0.0)
+    y = x - atom
+    last = edge(active, y)
+    w = active * xp.maximum(xp.where(last < xp.inf, last, 1.0) - y, 0.0)
+    penalty, mass, first, outside = problem.reduce.sum(w, active, active * y, p - active)
+    safe = xp.where(penalty > 0, penalty, 1.0)
     q = w / safe
     off = xp.where(problem.live, q / xp.where(problem.live, p, 1.0) - 1, 0.0)
     (square,) = problem.reduce.sum(p * off * off)
-    return Answer(q, safe, delta - safe, square / 2)
+    # δ − λ, for half of χ²
+    shift = atom + (first + safe * outside) / xp.where(mass > 0, mass, 1.0)
+    return Answer(q, safe, shift, square / 2)
 
 
-def _power_weights(problem: Problem, k: float, tau: Array) -> tuple[Array, Array, Array]:
-    """At w = p(1 − kx/τ)₊^{1/k}: the logarithms of w/p, their log-normaliser, and x/(1 − kx/τ) where w > 0."""
+def _power_weights(problem: Problem, k: float, tau: Array, slack: Array | None) -> tuple[Array, Array, Array]:
+    """At w = p(1 − kx/τ)₊^{1/k}: the logarithms of w/p, their log-normaliser, and x/(1 − kx/τ) where w > 0.
+
+    With ``slack`` = (δ − c) + (c − x), δ = τ/k, the base is slack/δ: only the slack itself resolves the weight of an
+    atom c next to the threshold δ, whose slope is infinite for k > 1.
+    """
     xp, p, x = problem.xp, problem.p, problem.x
-    base = 1 - k * x / tau
+    base = 1 - k * x / tau if slack is None else slack * k / tau
     inside = base > 0
-    if k == 0:
-        y = -x / tau
-        growth = p * xp.expm1(y)
+    if slack is None:
+        log_base = xp.log1p(xp.where(inside, -k * x / tau, 0.0))
     else:
-        y = xp.log1p(xp.where(inside, -k * x / tau, 0.0)) / k
-        growth = p * xp.where(inside, xp.expm1(y), -1.0)
-    mass, change = problem.reduce.sum(p + growth, growth)
+        log_base = xp.log(xp.where(inside, base, 1.0))
+    y = -x / tau if k == 0 else xp.where(inside, log_base / k, -xp.inf)
+    mass, growth = problem.reduce.sum(p * xp.exp(y), p * xp.expm1(y))
     log_mass = xp.where(
-        xp.abs(change) < 0.5, xp.log1p(xp.maximum(change, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0))
+        xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0))
     )
-    y = xp.where(inside, y, -xp.inf)
     return y, log_mass, xp.where(inside, x / xp.where(inside, base, 1.0), 0.0)
 
 
-def power_at(problem: Problem, divergence: Power, tau: Array) -> Answer:
+def _power_at(problem: Problem, divergence: Power, tau: Array, slack: Array | None) -> Answer:
     """The family's weights at its scale τ: q ∝ p(1 − kx/τ)₊^{1/k} with λ = τW^k, k = a − 1."""
     xp, k = problem.xp, divergence.exponent - 1
-    y, log_mass, _ = _power_weights(problem, k, tau)
+    y, log_mass, _ = _power_weights(problem, k, tau, slack)
     w = xp.where(problem.live, problem.p * xp.exp(y - log_mass), 0.0)
     penalty = tau * xp.exp(k * log_mass)
     (total,) = problem.reduce.sum(w)
@@ -170,6 +178,40 @@ def _power_divergence(problem: Problem, divergence: Power, log_ratio: Array) -> 
     return problem.reduce.sum(xp.where(problem.live, terms, 0.0))[0]
 
 
+def _power_root(
+    problem: Problem,
+    divergence: Power,
+    residual: Callable[[Array, Array | None], tuple[Array, Array]],
+    start: Array,
+    *,
+    low: Array,
+    high: Array,
+    done: Array,
+    noise: Array,
+) -> Answer:
+    """Solve for τ; where k is not small, once more for the distance from the threshold to the atom below it."""
+    xp, k = problem.xp, divergence.exponent - 1
+    tau = find_root(
+        xp, lambda tau: residual(tau, None), start, low=low, high=high, done=done, noise=noise, steps=STEPS
+    )
+    if k < 0.25:  # the slope at the threshold is small, and log(slack)/k would cancel
+        return _power_at(problem, divergence, tau, None)
+    eps = float(xp.finfo(tau.dtype).eps)
+    edge = tau / k
+    atom = problem.reduce.max(xp.where(problem.live & (problem.x <= edge * (1 + 16 * eps)), problem.x, 0.0))
+    below = atom - problem.x
+
+    def near(step: Array) -> tuple[Array, Array]:
+        value, slope = residual(k * (atom + step), below + step)
+        return value, k * slope
+
+    first = xp.maximum(edge - atom, eps * edge)
+    step = find_root(
+        xp, near, first, low=0 * first, high=0 * first + xp.inf, done=done | (atom == 0), noise=noise, steps=STEPS
+    )
+    return _power_at(problem, divergence, k * (atom + step), below + step)
+
+
 def power_penalty(problem: Problem, divergence: Power, penalty: Array, done: Array) -> Answer:
     """Newton on the power norm N(τ) = τW(τ)^k = λ, from the end where it is monotone."""
     xp, k = problem.xp, divergence.exponent - 1
@@ -177,65 +219,78 @@ def power_penalty(problem: Problem, divergence: Power, penalty: Array, done: Arr
     shrunk = penalty * xp.exp(-k * xp.log(xp.where(problem.mass > 0, problem.mass, 1.0)))
     far = xp.minimum(shrunk, penalty + k) if k > 0 else xp.maximum(shrunk, penalty + k)
 
-    def residual(tau: Array) -> tuple[Array, Array]:
-        y, log_mass, z = _power_weights(problem, k, tau)
+    def residual(tau: Array, slack: Array | None) -> tuple[Array, Array]:
+        y, log_mass, z = _power_weights(problem, k, tau, slack)
         norm = xp.exp(k * log_mass)
         (mean,) = problem.reduce.sum(problem.p * xp.exp(y - log_mass) * z)
         return tau * norm - penalty, norm * (1 + k * mean / tau)
 
     eps = float(xp.finfo(penalty.dtype).eps)
-    tau = find_root(
-        xp, residual, far, low=xp.minimum(penalty, far), high=xp.maximum(penalty, far), done=done | (far == penalty),
-        tolerance=xp.zeros_like(far) + 2 * eps, steps=STEPS,
+    return _power_root(
+        problem, divergence, residual, far, low=xp.minimum(penalty, far), high=xp.maximum(penalty, far),
+        done=done | (far == penalty), noise=4 * eps * (1 + abs(k)) * penalty,
     )  # fmt: skip
-    return power_at(problem, divergence, tau)
 
 
 def power_ball(problem: Problem, divergence: Power, radius: Array, done: Array) -> Answer:
-    """Newton on √D(t) − √ρ in t = R/τ: the normalisation is explicit, so one unknown is left."""
+    """Newton on √(ρ/D(τ)) − 1, nearly linear in τ: the normalisation is explicit, so one unknown is left."""
     xp, k = problem.xp, divergence.exponent - 1
     radius = radius / divergence.scale
-    start = xp.where(done, 1.0, xp.sqrt(2 * radius / _spread(problem)))
+    start = xp.where(done, 1.0, xp.sqrt(_spread(problem) / (2 * xp.where(radius > 0, radius, 1.0))))
 
-    def residual(t: Array) -> tuple[Array, Array]:
-        tau = 1 / t
-        y, log_mass, z = _power_weights(problem, k, tau)
+    def residual(tau: Array, slack: Array | None) -> tuple[Array, Array]:
+        y, log_mass, z = _power_weights(problem, k, tau, slack)
         u = y - log_mass
         value = _power_divergence(problem, divergence, u) / divergence.scale
         q = problem.p * xp.exp(u)
         mean, mean_z, cross = problem.reduce.sum(q * problem.x, q * z, q * problem.x * z)
-        return _squared(xp, value, t * xp.exp(-k * log_mass) * (cross - mean * mean_z), radius)
+        slope = xp.exp(-k * log_mass) * (cross - mean * mean_z) / tau**3
+        safe = xp.where(value > 0, value, 1.0)
+        root = xp.where(value > 0, xp.sqrt(radius / safe), xp.inf)
+        return root - 1, root * slope / (2 * safe)
 
-    t = find_root(
-        xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
-        tolerance=_rounding(problem, radius), steps=STEPS,
+    return _power_root(
+        problem, divergence, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
+        noise=_rounding(problem, radius) / xp.sqrt(xp.where(radius > 0, radius, 1.0)),
     )  # fmt: skip
-    return power_at(problem, divergence, 1 / t)
 
 
 def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, done: Array) -> Answer:
-    """Bracketed secant on Σ p (f*)'(ν − x/λ) = 1, ν = (M − η)/λ in (0, R/λ]."""
-    xp = problem.xp
+    """Bracketed secant on Σ p (f*)'(ν − x/λ) = 1, ν = (M − η)/λ in (0, R/λ].
+
+    Where the link has a pole at ν = L the unknown is z = ν/(L − ν), which resolves both ends of (0, L).
+    """
+    xp, limit = problem.xp, divergence.link_limit
     penalty = xp.where(done, 1.0, penalty)
-    reach = xp.minimum(1 / penalty, xp.zeros_like(penalty) + divergence.link_limit)
+    scaled_x = problem.x / penalty
 
-    def residual(nu: Array) -> tuple[Array, None]:
-        t = divergence.link(nu - problem.x / penalty)
-        return problem.reduce.sum(xp.where(problem.live, problem.p * (t - 1), 0.0))[0], None
+    def shift_at(z: Array) -> Array:
+        return z if limit == math.inf else limit * (z / (1 + z))
 
-    start = xp.minimum(problem.mean / penalty, reach / 2)
-    flat = problem.mean == 0
+    def ratio_at(z: Array) -> Array:
+        if limit == math.inf:
+            return divergence.link(z - scaled_x)
+        return divergence.link_below(limit / (1 + z) + scaled_x)
+
+    def residual(z: Array) -> tuple[Array, None]:
+        return problem.reduce.sum(xp.where(problem.live, problem.p * (ratio_at(z) - 1), 0.0))[0], None
+
+    flat = done | (problem.mean == 0)
+    start = problem.mean / penalty
+    if limit < math.inf:
+        start = xp.minimum(start, limit / 2)
+        start = start / (limit - start)
+    start = xp.where(flat, 1.0, start)
     eps = float(xp.finfo(penalty.dtype).eps)
-    nu = find_root(
-        xp, residual, xp.where(done | flat, reach / 2, start), low=0 * reach, high=reach, done=done | flat,
-        tolerance=0 * reach + eps, steps=STEPS,
-    )  # fmt: skip
-    nu = xp.where(flat, 0.0, nu)
-    t = xp.where(problem.live, divergence.link(nu - problem.x / penalty), 1.0)
+    z = find_root(
+        xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=flat, noise=0 * start + 4 * eps, steps=STEPS
+    )
+    z = xp.where(flat, 0.0, z)
+    t = xp.where(problem.live, ratio_at(z), 1.0)
     w = xp.where(problem.live, problem.p * xp.where(t < xp.inf, t, 1.0), 0.0)
     (total,) = problem.reduce.sum(w)
     q = w / xp.where(total > 0, total, 1.0)
-    return Answer(q, penalty, nu * penalty, divergence_of(problem, divergence, q))
+    return Answer(q, penalty, shift_at(z) * penalty, divergence_of(problem, divergence, q))
 
 
 def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: Array) -> Answer:
@@ -249,7 +304,7 @@ def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: 
 
     t = find_root(
         xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
-        tolerance=_rounding(problem, radius), steps=STEPS,
+        noise=_rounding(problem, radius), steps=STEPS,
     )  # fmt: skip
     return generic_penalty(problem, divergence, 1 / t, done)
 

@@ -60,6 +60,10 @@ class Divergence:
         """(f*)'(s): the ratio q/p at the scaled loss s = (l − η)/λ."""
         raise NotImplementedError(f"{type(self).__name__} must define link(s)")
 
+    def link_below(self, d: Array, /) -> Array:
+        """The link at ``link_limit`` − d; override it where that difference would cancel."""
+        return self.link(self.link_limit - d)
+
     def curvature(self, t: Array, /) -> Array:
         """1/f''(t), the derivative of the link, where t > 0: needed for gradients of the weights only."""
         raise NotImplementedError(f"{type(self).__name__} must define curvature(t) = 1/f''(t) for gradients of its weights")
@@ -112,7 +116,7 @@ class Power(Divergence):
             return self.scale * xp.expm1(z)
         base = xp.maximum(1 + (a - 1) * z, 0.0)
         if a == 2:
-            return self.scale * (base * base - 1) / 2
+            return self.scale * xp.where(base > 0, z * (1 + 0.5 * z), -0.5)
         log = xp.log1p(xp.where(base > 0, (a - 1) * z, 0.0)) / (a - 1)
         inside = self.scale * expm1_ratio(xp, a, log)
         return xp.where(base > 0, inside, self.scale * -1 / a if a > 1 or a < 0 else math.inf)
@@ -272,9 +276,12 @@ class JensenShannon(Divergence):
 
     def link(self, s: Array, /) -> Array:
         """1/(2e^{−2s} − 1), infinite from s = ½ log 2 on."""
-        xp = aac.array_namespace(s)
-        below = s < self.link_limit
-        return xp.where(below, 1 / xp.expm1(math.log(2) - 2 * xp.where(below, s, 0.0)), math.inf)
+        return self.link_below(self.link_limit - s)
+
+    def link_below(self, d: Array, /) -> Array:
+        """1/(e^{2d} − 1)."""
+        xp = aac.array_namespace(d)
+        return xp.where(d > 0, 1 / xp.expm1(2 * xp.where(d > 0, d, 1.0)), math.inf)
 
     def curvature(self, t: Array, /) -> Array:
         """2t(t + 1)."""
