@@ -1,7 +1,8 @@
-"""Many rows on a CPU go through a verb in blocks that stay in cache; rows are independent, so nothing else changes."""
+"""Rows are independent: many of them on a CPU go through a verb in blocks that stay in cache, lazy ones chunk by chunk."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -9,7 +10,7 @@ from typing import Any, ParamSpec
 import array_api_compat as aac
 
 from ._types import Array, Solution
-from ._xp import is_traced
+from ._xp import aligned, amount, is_traced, namespace
 
 BLOCK = 32768
 """Elements a block: a temporary of 256 KiB in float64 is reused by the allocator instead of being mapped anew."""
@@ -25,6 +26,8 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
         losses: Any = args[0]
         named: dict[Any, Any] = {**dict(enumerate(args[1:])), "prior": kwargs.get("prior")}
         arrays = {key: a for key, a in named.items() if aac.is_array_api_obj(a)}
+        if aac.is_dask_array(losses) and kwargs.get("all_reduce") is None:
+            return _by_chunk(verb, losses, named, kwargs)
         if kwargs.get("all_reduce") is not None or not _worth_it(losses, arrays):
             return verb(*args, **kwargs)
         size = max(1, BLOCK // losses.shape[1])
@@ -39,6 +42,27 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
         return Solution(*(xp.concat(list(column), axis=0) for column in zip(*parts, strict=True)))
 
     return blockwise
+
+
+def _by_chunk(verb: Callable[..., Solution], losses: Array, named: dict[Any, Any], kwargs: dict[str, Any]) -> Solution:
+    """Run the verb on the chunks of a dask array, lazily: one task a chunk instead of a graph of iterations."""
+    prior, (*structure, how_much) = named["prior"], [a for key, a in named.items() if key != "prior"]
+    xp = namespace(losses=losses, prior=prior, amount=how_much if aac.is_array_api_obj(how_much) else None)
+    aligned(xp, {"losses": losses} if prior is None else {"losses": losses, "prior": prior})
+    amount(xp, "amount", how_much, losses)
+    lazy = [losses, *([] if prior is None else [prior]), *([how_much] if aac.is_array_api_obj(how_much) else [])]
+    signature = ",".join(["(n)"] * (1 if prior is None else 2) + ["()"] * aac.is_array_api_obj(how_much))
+
+    def on_chunk(*blocks: Array) -> tuple[Array, ...]:
+        block_prior = None if prior is None else blocks[1]
+        block_amount = blocks[-1] if aac.is_array_api_obj(how_much) else how_much
+        return tuple(verb(blocks[0], *structure, block_amount, **{**kwargs, "prior": block_prior}))
+
+    columns = sys.modules["dask.array"].apply_gufunc(
+        on_chunk, signature + "->(n),(),(),(),(),()", *lazy, output_dtypes=[losses.dtype] * 5 + ["int32"],
+        allow_rechunk=True,
+    )  # fmt: skip
+    return Solution(*columns)
 
 
 def _worth_it(losses: Array, arrays: dict[Any, Array]) -> bool:

@@ -317,7 +317,7 @@ def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
     """
     xp, p, x = problem.xp, problem.p, problem.x
     tiny = float(xp.finfo(p.dtype).smallest_normal)
-    far = x + xp.where(problem.live, 0.0, 4.0)
+    far = x + 4 * xp.astype(~problem.live, p.dtype)
     px = p * x
 
     def step(lo: Array, a_lo: Array, b_lo: Array, hi: Array, a_hi: Array, b_hi: Array, turn: Array, stop: Array) -> State:

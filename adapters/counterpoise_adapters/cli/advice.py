@@ -112,8 +112,8 @@ def _troubles(summary: Summary) -> list[str]:
 
 
 def _cap(ratio: NDArray[np.float64]) -> float:
-    """Return the largest cap on the list under which half the rows stay in effect, else the smallest."""
+    """Return the largest cap on the list under which a third of the rows stays in effect, else the smallest."""
     for cap in _CAPS:
-        if float(effective_sample_size(np.minimum(ratio, cap))) >= 0.5 * len(ratio):
+        if float(effective_sample_size(np.minimum(ratio, cap))) >= len(ratio) / 3:
             return cap
     return _CAPS[-1]

@@ -24,6 +24,7 @@ from .scan import Scan, numbered_rows, sample_rows, scan
 __all__ = ["Weighed", "run", "weigh_table"]
 
 Floats = NDArray[np.float64]
+options_folds = np.uint64(5)
 _BATCH = 2048  # rows featurised at once
 _MOST_SOURCES = 12  # beyond it each source's own classifier costs more than it tells
 
@@ -242,7 +243,7 @@ def _weigh_unseen(
     for start, batch in zip(range(0, len(where), _BATCH), batched(rows, _BATCH), strict=True):
         part = where[start : start + len(batch)]
         at = np.minimum(np.searchsorted(ranked, key[part]), len(ranked) - 1)
-        fold = np.where(ranked[at] == key[part], fold_of[at], -1)
+        fold = np.where(ranked[at] == key[part], fold_of[at], key[part] % options_folds)
         log_ratio[part] = model.predict_log_ratio(featuriser.matrix(batch, path=table.path), fold)
 
 
