@@ -24,7 +24,6 @@ from .scan import Scan, numbered_rows, sample_rows, scan
 __all__ = ["Weighed", "run", "weigh_table"]
 
 Floats = NDArray[np.float64]
-options_folds = np.uint64(5)
 _BATCH = 2048  # rows featurised at once
 _MOST_SOURCES = 12  # beyond it each source's own classifier costs more than it tells
 
@@ -222,7 +221,7 @@ def _fit(
             return model.fit(matrix, source, groups=key)
     except ValueError as error:
         raise InputError(
-            f"{error} (--folds: their number, --pool: joins sources)", path=table.path
+            f"{error} (cv is --folds here; --pool joins the sources)", path=table.path
         ) from error
 
 
@@ -243,7 +242,7 @@ def _weigh_unseen(
     for start, batch in zip(range(0, len(where), _BATCH), batched(rows, _BATCH), strict=True):
         part = where[start : start + len(batch)]
         at = np.minimum(np.searchsorted(ranked, key[part]), len(ranked) - 1)
-        fold = np.where(ranked[at] == key[part], fold_of[at], key[part] % options_folds)
+        fold = np.where(ranked[at] == key[part], fold_of[at], -1)
         log_ratio[part] = model.predict_log_ratio(featuriser.matrix(batch, path=table.path), fold)
 
 
