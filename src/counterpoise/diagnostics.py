@@ -70,10 +70,12 @@ def effective_sample_size(weights: Array, /) -> Array:
     """
     xp = _xp.namespace(weights=weights)
     w = _xp.floating(xp, "weights", weights)
+    usable = (w >= 0) & xp.isfinite(w)
+    valid = xp.all(usable, axis=-1)
+    w = xp.where(usable, w, xp.zeros_like(w))
     most = xp.max(w, axis=-1, keepdims=True)
-    valid = xp.all((w >= 0) & xp.isfinite(w), axis=-1)
     # Scaled by the largest, so that neither 1e200 nor 1e-200 leaves the range when squared.
-    w = w / xp.where((most > 0) & xp.isfinite(most), most, xp.ones_like(most))
+    w = w / xp.where(most > 0, most, xp.ones_like(most))
     total, squares = xp.sum(w, axis=-1), xp.sum(w * w, axis=-1)
     size = total * (total / xp.where(squares > 0, squares, xp.ones_like(squares)))
     return xp.astype(xp.where(valid, size, xp.zeros_like(size) + float("nan")), weights.dtype)
