@@ -41,7 +41,7 @@ def assign_folds(
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         _check_sizes(labels, int(cv), target)
         fold = deal(labels, groups, n_folds=int(cv), seed=seed)
-    elif hasattr(cv, "split"):
+    elif hasattr(cv, "split") and hasattr(cv, "get_n_splits"):
         fold = _test_sets(cv, labels, groups)
     else:
         raise ValueError(f"cv is {cv!r}; a number of folds or a splitter with split(X, y, groups) is needed")
