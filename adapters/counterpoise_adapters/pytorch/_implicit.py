@@ -61,10 +61,13 @@ def point(
     s = torch.where(live & moving, (losses - eta) / safe, 0.0)
     amount_rate = torch.zeros_like(q)
     if verb == "cvar":
-        capped = live & (losses > eta + safe * torch.log(1 / amount.unsqueeze(-1)) * moving)
-        h = torch.where(moving, q, p * (losses == eta)) * ~capped
-        # a level below 1 moves every capped weight p/α
-        amount_rate = torch.where(capped, -q / amount.unsqueeze(-1), 0.0)
+        level = amount.unsqueeze(-1)
+        # rounding leaves a filled weight a few ulp beside its cap
+        at_cap = t * level >= 1 - 32 * torch.finfo(t.dtype).eps
+        capped = live & torch.where(moving, losses > eta - safe * torch.log(level), at_cap)
+        h = torch.where(moving, q, p * (t > 0)) * ~capped
+        # a level below 1 moves every capped weight p/α, as far as others can make up for it
+        amount_rate = torch.where(capped & (h > 0).any(-1, keepdim=True), -q / level, 0.0)
     else:
         h = torch.where(moving, p * divergence.curvature(t), q)
     h = torch.where(live, h, 0.0)
