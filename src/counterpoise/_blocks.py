@@ -1,4 +1,4 @@
-"""Rows are independent: many of them on a CPU go through a verb in blocks that stay in cache, lazy ones chunk by chunk."""
+"""Rows are independent: many on a CPU go through a verb in blocks that stay in cache, lazy ones chunk by chunk."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ def _by_chunk(verb: Callable[..., Solution], losses: Array, named: dict[Any, Any
     xp = namespace(losses=losses, prior=prior, amount=how_much if aac.is_array_api_obj(how_much) else None)
     aligned(xp, {"losses": losses} if prior is None else {"losses": losses, "prior": prior})
     amount(xp, "amount", how_much, losses)
-    lazy = [losses, *([] if prior is None else [prior]), *([how_much] if aac.is_array_api_obj(how_much) else [])]
+    lazy = [
+        losses,
+        *([] if prior is None else [prior]),
+        *([how_much] if aac.is_array_api_obj(how_much) else []),
+    ]
     signature = ",".join(["(n)"] * (1 if prior is None else 2) + ["()"] * aac.is_array_api_obj(how_much))
 
     def on_chunk(*blocks: Array) -> tuple[Array, ...]:
@@ -66,7 +70,7 @@ def _by_chunk(verb: Callable[..., Solution], losses: Array, named: dict[Any, Any
 
 
 def _worth_it(losses: Array, arrays: dict[Any, Array]) -> bool:
-    """Tell whether the batch is large, its rows small, and every other array of a shape that is safe to cut or share."""
+    """Tell whether the batch is large, its rows small, and other arrays of a shape that is safe to cut or share."""
     if not (aac.is_numpy_array(losses) or (aac.is_torch_array(losses) and losses.device.type == "cpu")):
         return False
     if losses.ndim != 2 or losses.shape[0] * losses.shape[1] < 2 * BLOCK or losses.shape[1] > BLOCK // 2:
@@ -74,4 +78,8 @@ def _worth_it(losses: Array, arrays: dict[Any, Array]) -> bool:
     rows, n = losses.shape
     shapes = {key: tuple(a.shape) for key, a in arrays.items()}
     prior = shapes.pop("prior", (n,))
-    return prior in {(rows, n), (n,)} and all(shape in {(rows,), ()} for shape in shapes.values()) and not is_traced(losses)
+    return (
+        prior in {(rows, n), (n,)}
+        and all(shape in {(rows,), ()} for shape in shapes.values())
+        and not is_traced(losses)
+    )

@@ -53,30 +53,30 @@ def pose(
     """Check the input and bring it into canonical form."""
     xp = namespace(losses=losses, prior=prior, **{name: how_much})
     if prior is None:
-        (l,) = aligned(xp, {"losses": losses})
-        prior = xp.ones_like(l)
+        (loss,) = aligned(xp, {"losses": losses})
+        prior = xp.ones_like(loss)
     else:
-        l, prior = aligned(xp, {"losses": losses, "prior": prior})
-    given = amount(xp, name, how_much, l)
+        loss, prior = aligned(xp, {"losses": losses, "prior": prior})
+    given = amount(xp, name, how_much, loss)
     reduce = Reduce(xp, all_reduce)
 
     bad_prior = reduce.any(~((prior >= 0) & (prior < xp.inf)))
-    live = (prior > 0) & (prior < xp.inf) & (l != -xp.inf)
-    nan_loss = reduce.any(live & (l != l))
-    live = live & (l == l)
+    live = (prior > 0) & (prior < xp.inf) & (loss != -xp.inf)
+    nan_loss = reduce.any(live & (loss != loss))
+    live = live & (loss == loss)
     prior = xp.where(live, prior, 0.0)
     largest = reduce.max(prior)
     prior = prior / xp.where(largest > 0, largest, 1.0)
     (total,) = reduce.sum(prior)
     p = prior / xp.where(total > 0, total, 1.0)
 
-    top = reduce.max(xp.where(live, l, -xp.inf))
+    top = reduce.max(xp.where(live, loss, -xp.inf))
     infinite = top == xp.inf
     flat = infinite | (top == -xp.inf)
-    x = xp.where(live & ~flat, 0.5 * xp.where(flat, 0.0, top) - 0.5 * xp.where(live & ~flat, l, 0.0), 0.0)
+    x = xp.where(live & ~flat, 0.5 * xp.where(flat, 0.0, top) - 0.5 * xp.where(live & ~flat, loss, 0.0), 0.0)
     half = reduce.max(x)
     x = x / xp.where(half > 0, half, 1.0)
-    x = xp.where(infinite & live & (l < xp.inf), 1.0, x)
+    x = xp.where(infinite & live & (loss < xp.inf), 1.0, x)
     argmax = live & (x == 0)
     mass, mean = reduce.sum(p * xp.astype(argmax, p.dtype), p * x)
 
@@ -141,9 +141,18 @@ def finish(
     failed = status >= int(Status.NAN_LOSS)
     empty = status == int(Status.EMPTY_PRIOR)
     weights = xp.where(failed, xp.where(empty, 0.0, xp.zeros_like(answer.q) + xp.nan), answer.q)
-    numbers = [xp.where(failed, xp.nan, v) for v in (value, multiplier + 0 * value, shift, gap)]
-    numbers = [xp.astype(xp.squeeze(v, axis=-1), problem.dtype) for v in numbers]
-    return Solution(xp.astype(weights, problem.dtype), *numbers, xp.squeeze(status, axis=-1))
+
+    def number(v: Array) -> Array:
+        return xp.astype(xp.squeeze(xp.where(failed, xp.nan, v), axis=-1), problem.dtype)
+
+    return Solution(
+        weights=xp.astype(weights, problem.dtype),
+        value=number(value),
+        multiplier=number(multiplier + 0 * value),
+        shift=number(shift),
+        gap=number(gap),
+        status=xp.squeeze(status, axis=-1),
+    )
 
 
 def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget: Array) -> Array:
@@ -161,7 +170,8 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     s = (shift - problem.x) / penalty
     convex = xp.where(problem.live, divergence.conjugate(s) - s, 0.0)
     conjugate, moved = problem.reduce.sum(
-        xp.where(problem.live, problem.p * xp.where(problem.live, convex, 0.0), 0.0), (answer.q - problem.p) * problem.x
+        xp.where(problem.live, problem.p * xp.where(problem.live, convex, 0.0), 0.0),
+        (answer.q - problem.p) * problem.x,
     )
     return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)
 

@@ -32,7 +32,10 @@ class Status(IntEnum):
         "the weights are the prior restricted to the largest losses: a larger radius changes nothing",
     )
     NOT_CONVERGED = 2, "the duality gap is above what the dtype allows; pass float64, or report the problem"
-    NAN_LOSS = 3, "a loss is NaN where the prior is positive; mask it with zero prior, or find out why it is NaN"
+    NAN_LOSS = (
+        3,
+        "a loss is NaN where the prior is positive; mask it with zero prior, or find out why it is NaN",
+    )
     EMPTY_PRIOR = 4, "no atom has positive prior and a loss above -inf; the row has nothing to weigh"
     INVALID_PRIOR = 5, "the prior has a negative, NaN or infinite mass; masses must be finite and >= 0"
     INVALID_AMOUNT = (
@@ -40,7 +43,7 @@ class Status(IntEnum):
         "the penalty or radius is negative or NaN, or the level is outside (0, 1]; penalty and radius must be >= 0",
     )
 
-    def __new__(cls, value: int, message: str) -> Status:
+    def __new__(cls, value: int, message: str = "") -> Status:
         member = int.__new__(cls, value)
         member._value_ = value
         member.message = message

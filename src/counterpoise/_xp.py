@@ -77,7 +77,9 @@ def _refuse(name: str) -> None:
 def floating(xp: Any, name: str, array: Array, *, min_ndim: int = 1) -> Array:
     """Return the array as a constant of the accumulation dtype, or say why it is not usable."""
     if not xp.isdtype(array.dtype, "real floating"):
-        raise TypeError(f"{name} has dtype {array.dtype}; real floating-point is needed (convert it to float32 or float64)")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; real floating-point is needed (convert it to float32 or float64)"
+        )
     if array.ndim < min_ndim or 0 in array.shape[array.ndim - min_ndim :]:
         raise ValueError(f"{name} has shape {tuple(array.shape)}; its last axis must hold at least one value")
     array = constant(name, array)
@@ -100,7 +102,7 @@ def aligned(xp: Any, named: dict[str, Array]) -> list[Array]:
     return [a if a.dtype == dtype else xp.astype(a, dtype) for a in arrays]
 
 
-def amount(xp: Any, name: str, value: float | Array, like: Array) -> Array:
+def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
     """Return a penalty, radius or level as an array of shape ``(..., 1)`` against ``like`` (..., n)."""
     batch = tuple(like.shape[:-1])
     if isinstance(value, bool):
@@ -112,10 +114,12 @@ def amount(xp: Any, name: str, value: float | Array, like: Array) -> Array:
     if not xp.isdtype(value.dtype, "real floating"):
         raise TypeError(f"{name} has dtype {value.dtype}; real floating-point is needed")
     try:
-        value = xp.broadcast_to(constant(name, value), batch)
+        spread: Array = xp.broadcast_to(constant(name, value), batch)
     except (ValueError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed") from error
-    return xp.astype(value, like.dtype)[..., None]
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed"
+        ) from error
+    return xp.astype(spread, like.dtype)[..., None]
 
 
 def shares(name: str, values: Sequence[float]) -> list[float]:

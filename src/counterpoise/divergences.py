@@ -61,12 +61,14 @@ class Divergence:
         raise NotImplementedError(f"{type(self).__name__} must define link(s)")
 
     def link_below(self, d: Array, /) -> Array:
-        """The link at ``link_limit`` − d; override it where that difference would cancel."""
+        """Return the link at ``link_limit`` − d; override it where that difference would cancel."""
         return self.link(self.link_limit - d)
 
     def curvature(self, t: Array, /) -> Array:
         """1/f''(t), the derivative of the link, where t > 0: needed for gradients of the weights only."""
-        raise NotImplementedError(f"{type(self).__name__} must define curvature(t) = 1/f''(t) for gradients of its weights")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define curvature(t) = 1/f''(t) for gradients of its weights"
+        )
 
 
 class Power(Divergence):
@@ -110,7 +112,7 @@ class Power(Divergence):
         return (self.scale / (a - 1)) * (expm1_ratio(xp, a, u) - change)
 
     def conjugate(self, s: Array, /) -> Array:
-        """scale · [(1 + (a−1)s/scale)₊^{a/(a−1)} − 1]/a."""
+        """Return scale · [(1 + (a−1)s/scale)₊^{a/(a−1)} − 1]/a."""
         xp, a, z = aac.array_namespace(s), self.exponent, s / self.scale
         if a == 1:
             return self.scale * xp.expm1(z)
@@ -252,8 +254,8 @@ class JensenShannon(Divergence):
     array(0.21576155)
     """
 
-    f_at_zero: ClassVar[float] = 0.5 * math.log(2)
-    link_limit: ClassVar[float] = 0.5 * math.log(2)
+    f_at_zero = 0.5 * math.log(2)
+    link_limit = 0.5 * math.log(2)
 
     def f(self, t: Array, /) -> Array:
         """½[t log t − (t+1) log((t+1)/2)], through v = (t−1)/(t+1), in which it is an even series."""
@@ -299,7 +301,7 @@ class TotalVariation(Divergence):
     array(0.5)
     """
 
-    f_at_zero: ClassVar[float] = 0.5
+    f_at_zero = 0.5
 
     def f(self, t: Array, /) -> Array:
         """½|t − 1|."""

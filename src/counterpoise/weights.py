@@ -6,18 +6,11 @@ from typing import Any
 
 from ._blocks import in_blocks
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
-from ._solvers import (
-    capped_tilt,
-    chi_square_ball,
-    chi_square_penalty,
-    fill,
-    generic_ball,
-    generic_penalty,
-    kl_at,
-    kl_ball,
-    power_ball,
-    power_penalty,
-)
+from ._solvers.cap import capped_tilt, fill
+from ._solvers.chi_square import chi_square_ball, chi_square_penalty
+from ._solvers.generic import generic_ball, generic_penalty
+from ._solvers.kl import kl_at, kl_ball
+from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
 from .divergences import KL, Divergence, Power, TotalVariation, require_divergence
 
@@ -69,8 +62,8 @@ def penalized(
     --------
     >>> import numpy as np, counterpoise as cp
     >>> solution = cp.penalized(np.array([0.0, 1.0, 2.0]), cp.KL(), 1.0)
-    >>> solution.weights.round(6), solution.value.round(6)
-    (array([0.090031, 0.244728, 0.665241]), array(1.308996))
+    >>> solution.weights.round(6), float(solution.value)
+    (array([0.090031, 0.244728, 0.665241]), 1.308994)
     """
     require_divergence(divergence)
     problem = pose(losses, prior, penalty, "penalty", all_reduce)
@@ -143,8 +136,8 @@ def constrained(
     --------
     >>> import numpy as np, counterpoise as cp
     >>> solution = cp.constrained(np.array([0.0, 1.0, 2.0]), cp.KL(), 0.1)
-    >>> solution.weights.round(6), solution.value.round(6)
-    (array([0.184606, 0.306896, 0.508498]), array(1.323892))
+    >>> solution.weights.round(6), float(solution.value)
+    (array([0.169735, 0.300006, 0.530259]), 1.360523)
     """
     require_divergence(divergence)
     problem = pose(losses, prior, radius, "radius", all_reduce)
@@ -214,8 +207,8 @@ def cvar(
     --------
     >>> import numpy as np, counterpoise as cp
     >>> solution = cp.cvar(np.array([0.0, 1.0, 2.0, 3.0]), 0.375)
-    >>> solution.weights.round(6), solution.value.round(6), solution.shift
-    (array([0.      , 0.      , 0.333333, 0.666667]), array(2.666667), array(2.))
+    >>> solution.weights.round(6), float(solution.value), float(solution.shift)
+    (array([0.      , 0.      , 0.333333, 0.666667]), 2.666667, 2.0)
     """
     if isinstance(smoothing, bool) or not isinstance(smoothing, int | float) or not smoothing >= 0:
         raise ValueError(f"smoothing is {smoothing!r}; a float >= 0 in units of the losses is needed")
@@ -241,9 +234,7 @@ def cvar(
     # conjugate of the KL under the cap: e^s − 1 up to s = log 1/α, linear beyond
     inner = xp.expm1(xp.minimum(over, top)) + xp.maximum(over - top, 0.0) / alpha
     conjugate = xp.where(bounded > 0, bounded * inner, xp.maximum(shift - problem.x, 0.0) / alpha)
-    bound, gain = problem.reduce.sum(
-        xp.where(problem.live, problem.p * (conjugate - (shift - problem.x)), 0.0), moved
-    )
+    bound, gain = problem.reduce.sum(xp.where(problem.live, problem.p * (conjugate - (shift - problem.x)), 0.0), moved)
     gap = xp.where(uniform, 0.0, bound + bounded * spent + gain)
     multiplier = xp.zeros_like(alpha) + float(smoothing)
     none = xp.zeros_like(uniform)

@@ -12,7 +12,9 @@ from torch import Tensor
 import counterpoise as cp
 
 
-def all_reduce_over(group: dist.ProcessGroup | None = None) -> Callable[[Tensor, Literal["sum", "max", "min"]], Tensor]:
+def all_reduce_over(
+    group: dist.ProcessGroup | None = None,
+) -> Callable[[Tensor, Literal["sum", "max", "min"]], Tensor]:
     """Return the ``all_reduce`` argument of `counterpoise.penalized` and its kin for a process group.
 
     Parameters

@@ -27,7 +27,9 @@ class _Problem(NamedTuple):
         verb = cp.penalized if self.verb == "penalized" else cp.constrained
         return verb(losses, self.divergence, amount, prior=prior)
 
-    def derive(self, losses: Tensor, prior: Tensor, amount: Tensor, solution: cp.Solution, up: Tensor, weigh: bool) -> Any:
+    def derive(
+        self, losses: Tensor, prior: Tensor, amount: Tensor, solution: cp.Solution, up: Tensor, weigh: bool
+    ) -> Any:
         """Return the gradients of Σ up · weights, or of the value when ``up`` is (...,)."""
         at = point(self.verb, self.divergence, losses, prior, amount, solution)
         if weigh:
@@ -38,7 +40,9 @@ class _Problem(NamedTuple):
     def push(self, losses: Tensor, prior: Tensor, amount: Tensor, solution: cp.Solution, tangents: Any) -> Any:
         """Return the tangents of weights and value."""
         at = point(self.verb, self.divergence, losses, prior, amount, solution)
-        dl, dm, da = (torch.zeros_like(x) if d is None else d for x, d in zip((losses, prior, amount), tangents, strict=True))
+        dl, dm, da = (
+            torch.zeros_like(x) if d is None else d for x, d in zip((losses, prior, amount), tangents, strict=True)
+        )
         gl, gm, ga = value_gradients(self.verb, self.divergence, at, losses, amount, solution)
         finite_dl = torch.where(gl == 0, 0.0, dl)
         return weights_jvp(self.verb, at, dl, dm, da), (gl * finite_dl + gm * dm).sum(-1) + ga * da
@@ -62,7 +66,7 @@ class _Solve(torch.autograd.Function):
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         losses, prior, amount, *solved = ctx.saved_tensors
         solution = cp.Solution(*solved)
@@ -96,11 +100,17 @@ def _decode(verb: str, name: str, exponent: float, smoothing: float) -> _Problem
 
 @torch.library.custom_op("counterpoise::solve", mutates_args=())
 def _solve_op(
-    losses: Tensor, prior: Tensor, amount: Tensor, verb: str, divergence: str, exponent: float, smoothing: float
+    losses: Tensor,
+    prior: Tensor,
+    amount: Tensor,
+    verb: str,
+    divergence: str,
+    exponent: float,
+    smoothing: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Compiled route: one opaque op, so that its iterations may stop early. Forward mode is the eager route's."""
     out = _decode(verb, divergence, exponent, smoothing).solve(losses, prior, amount)
-    return tuple(v.clone() for v in out)  # type: ignore[return-value]
+    return tuple(v.clone() for v in out)
 
 
 @_solve_op.register_fake
@@ -117,7 +127,7 @@ def _derive_op(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     problem = _decode(verb, divergence, exponent, smoothing)
     grads = problem.derive(losses, prior, amount, cp.Solution(*solution), up, weigh)
-    return tuple(g.clone() for g in grads)  # type: ignore[return-value]
+    return tuple(g.clone() for g in grads)
 
 
 @_derive_op.register_fake
@@ -151,7 +161,8 @@ def _run(problem: _Problem, losses: Tensor, amount: float | Tensor, prior: Tenso
     dtype = losses.dtype
     wide = losses.float() if torch.finfo(dtype).bits < 32 else losses
     prior = torch.ones_like(wide[..., :1]) if prior is None else prior.to(wide.dtype)
-    wide, prior = torch.broadcast_tensors(wide, prior)
+    shape = torch.broadcast_shapes(wide.shape, prior.shape)  # type: ignore[no-untyped-call]
+    wide, prior = wide.expand(shape), prior.expand(shape)
     if isinstance(amount, Tensor):
         amount = amount.to(wide.dtype)
     else:
@@ -161,12 +172,14 @@ def _run(problem: _Problem, losses: Tensor, amount: float | Tensor, prior: Tenso
         name, exponent = _encode(problem.divergence)
         out = _solve_op(wide, prior, amount, problem.verb, name, exponent, problem.smoothing)
     else:
-        out = _Solve.apply(problem, wide, prior, amount)
-    *numbers, status = out
-    return cp.Solution(*(v.to(dtype) for v in numbers), status)
+        out = _Solve.apply(problem, wide, prior, amount)  # type: ignore[no-untyped-call]
+    weights, value, multiplier, shift, gap, status = out
+    return cp.Solution(weights.to(dtype), value.to(dtype), multiplier.to(dtype), shift.to(dtype), gap.to(dtype), status)
 
 
-def _documented(core: Callable[..., cp.Solution]) -> Callable[[Callable[..., cp.Solution]], Callable[..., cp.Solution]]:
+def _documented(
+    core: Callable[..., cp.Solution],
+) -> Callable[[Callable[..., cp.Solution]], Callable[..., cp.Solution]]:
     def decorate(function: Callable[..., cp.Solution]) -> Callable[..., cp.Solution]:
         function.__doc__ = f"""Solve `counterpoise.{core.__name__}` with derivatives of ``value`` and ``weights``.
 

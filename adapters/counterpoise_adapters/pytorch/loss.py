@@ -113,7 +113,7 @@ class RobustLoss(nn.Module):
     >>> import torch
     >>> losses = torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
     >>> RobustLoss("dora", penalty=1.0)(losses, torch.tensor([2.0, 1.0, 0.5])).item()
-    0.69493...
+    0.763382
     """
 
     def __init__(
@@ -157,7 +157,9 @@ class RobustLoss(nn.Module):
                 "finish its forward passes, or call reset()"
             )
         if losses.ndim != 1:
-            raise ValueError(f"losses have shape {tuple(losses.shape)}; scope={self.scope!r} takes one axis of examples")
+            raise ValueError(
+                f"losses have shape {tuple(losses.shape)}; scope={self.scope!r} takes one axis of examples"
+            )
         spread = [None if a is None else a.detach().expand(losses.shape) for a in (ratio, prior)]
         self._observed.append((losses.detach(), spread[0], spread[1]))
 
@@ -229,12 +231,17 @@ class RobustLoss(nn.Module):
         columns = list(zip(*self._observed, strict=True))
         sizes = [losses.shape[0] for losses, _, _ in self._observed]
         if any(any(a is None for a in column) and not all(a is None for a in column) for column in columns):
-            raise RuntimeError("some micro-batches of the step have a ratio or prior and some have none; give it to all")
-        losses, ratio, prior = (None if column[0] is None else torch.cat(column) for column in columns)
+            raise RuntimeError(
+                "some micro-batches of the step have a ratio or prior and some have none; give it to all"
+            )
+        losses = torch.cat(columns[0])
+        ratio, prior = (None if column[0] is None else torch.cat(column) for column in columns[1:])
         part, scale = slice(None), float(len(sizes))
         if self.scope == "world":
             if not dist.is_initialized():
-                raise RuntimeError("scope='world' needs torch.distributed.init_process_group; use scope='step' on one process")
+                raise RuntimeError(
+                    "scope='world' needs torch.distributed.init_process_group; use scope='step' on one process"
+                )
             losses, part = gather(losses, self.group)
             ratio, prior = (None if a is None else gather(a, self.group)[0] for a in (ratio, prior))
             scale *= dist.get_world_size(self.group)

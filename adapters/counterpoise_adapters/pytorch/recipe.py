@@ -64,7 +64,9 @@ class Recipe:
         allowed = self._amounts()
         if given not in allowed:
             wanted = " or ".join(", ".join(sorted(a)) if a else "no amount" for a in allowed)
-            raise ValueError(f"objective {self.objective!r} takes {wanted}; given: {', '.join(sorted(given)) or 'none'}")
+            raise ValueError(
+                f"objective {self.objective!r} takes {wanted}; given: {', '.join(sorted(given)) or 'none'}"
+            )
 
     def _amounts(self) -> list[set[str]]:
         if self.objective in {"erm", "reweighted"}:
@@ -113,7 +115,12 @@ class Recipe:
             return cp.dora(losses, ratio, self._amount("penalty"), prior=prior)
         if self.objective == "target_dro":
             return cp.target_dro(
-                losses, ratio, self.divergence or cp.KL(), penalty=self.penalty, radius=self.radius, prior=prior
+                losses,
+                ratio,
+                self.divergence or cp.KL(),
+                penalty=self.penalty,
+                radius=self.radius,
+                prior=prior,
             )
         if isinstance(self.objective, cp.Divergence):
             if self.penalty is not None:

@@ -12,9 +12,7 @@ from .._types import Array
 __all__ = ["log_mixture_ratio", "log_ratio_from_log_odds", "mixture_ratio"]
 
 
-def log_ratio_from_log_odds(
-    log_odds: Array, /, *, n_target: float, n_other: float | Sequence[float]
-) -> Array:
+def log_ratio_from_log_odds(log_odds: Array, /, *, n_target: float, n_other: float | Sequence[float]) -> Array:
     """Turn a classifier's log-odds for "target" into log density ratios, whatever the class sizes.
 
     A classifier trained on 300 target and 900 other samples says "other" three times too readily. Its
@@ -165,9 +163,7 @@ def _checked(target_share: float, other_shares: Sequence[float], sources: int) -
         )
     total = math.fsum([alpha, *betas])
     if abs(total - 1.0) > 1e-6:
-        raise ValueError(
-            f"target_share and other_shares sum to {total}, not to 1; divide each by the sum"
-        )
+        raise ValueError(f"target_share and other_shares sum to {total}, not to 1; divide each by the sum")
     return [alpha, *betas]
 
 

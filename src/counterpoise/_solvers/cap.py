@@ -1,0 +1,78 @@
+"""Weights under a cap: filling prior mass from the largest loss down."""
+
+from __future__ import annotations
+
+import math
+
+from .._problem import Problem
+from .._roots import State, iterate
+from .._types import Array
+from .ball import STEPS
+
+
+def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
+    """Fill prior mass ``level`` from the largest loss down; return the filled masses and the last x reached.
+
+    The last x is the smallest atom c with prior mass of {x ≤ c} at least ``level``, found by pivoting between atoms:
+    by interpolated mass and mean, with a geometric step in every three so that heavy tails cannot stall it.
+    """
+    xp, p, x = problem.xp, problem.p, problem.x
+    tiny = float(xp.finfo(p.dtype).smallest_normal)
+    far = x + 4 * xp.astype(~problem.live, p.dtype)
+    px = p * x
+
+    def step(
+        lo: Array, a_lo: Array, b_lo: Array, hi: Array, a_hi: Array, b_hi: Array, turn: Array, stop: Array
+    ) -> State:
+        between = xp.where(a_hi > a_lo, a_hi - a_lo, 1.0)
+        mean = (b_hi - b_lo) / between
+        share = lo + (hi - lo) * (level - a_lo) / between
+        ratio = xp.sqrt(xp.maximum(lo, tiny)) * xp.sqrt(hi)
+        pivot = xp.where(turn == 0, share, xp.where(turn == 1, mean, ratio))
+        pivot = xp.where((pivot >= lo) & (pivot < hi), pivot, lo)
+        below = x <= pivot
+        inside = xp.astype(below, p.dtype)
+        a, b = problem.reduce.sum(p * inside, px * inside)
+        highest = problem.reduce.max(x * inside)
+        inside *= 4
+        inside += far
+        lowest = problem.reduce.min(inside)
+        enough = a >= level
+        grow, shrink = ~stop & ~enough, ~stop & enough
+        lo, a_lo, b_lo = (xp.where(grow, new, old) for new, old in ((lowest, lo), (a, a_lo), (b, b_lo)))
+        hi, a_hi, b_hi = (xp.where(shrink, new, old) for new, old in ((highest, hi), (a, a_hi), (b, b_hi)))
+        return lo, a_lo, b_lo, hi, a_hi, b_hi, xp.where(turn == 2, turn * 0, turn + 1), stop | (lo >= hi)
+
+    (mass,) = problem.reduce.sum(p)
+    zero = xp.zeros_like(level)
+    state = (zero, zero, zero, problem.reduce.max(x) + zero, mass, problem.mean, zero, done)
+    last = iterate(xp, step, state, steps=3 * STEPS)[3]
+    over = xp.astype(x < last, p.dtype) * p
+    at = xp.where(problem.live & (x == last), p, 0.0)
+    filled, tie = problem.reduce.sum(over, at)
+    part = xp.clip((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0, 1.0)
+    return over + at * part, last
+
+
+def capped_tilt(problem: Problem, level: Array, last: Array, smoothing: Array, done: Array) -> tuple[Array, Array]:
+    """Weights p·min(e^s, 1/α), s = (l − η)/λ: monotone Newton on the factor e^v, counted from the last filled atom."""
+    xp, p = problem.xp, problem.p
+    smoothing = xp.where(done, 1.0, smoothing)
+    cap = 1 / level
+    highest = 0.9 * math.log(float(xp.finfo(p.dtype).max))
+    tilt = xp.exp(xp.clip((last - problem.x) / smoothing, -2 * highest, highest))
+    tilt = xp.where(problem.live, tilt, 0.0)
+
+    def step(factor: Array, stop: Array) -> State:
+        free = (factor * tilt < cap) & problem.live
+        capped, rest = problem.reduce.sum(xp.where(problem.live & ~free, p, 0.0), xp.where(free, p * tilt, 0.0))
+        new = (1 - capped * cap) / xp.where(rest > 0, rest, 1.0)
+        new = xp.where((rest > 0) & ~stop, xp.maximum(new, factor), factor)
+        return new, stop | (new <= factor)
+
+    (above,) = problem.reduce.sum(xp.where(problem.live & (problem.x < last), p, 0.0))
+    start = (1 - above * cap) / xp.where(above < 1, 1 - above, 1.0)
+    factor, _ = iterate(xp, step, (start, done), steps=STEPS)
+    q = xp.where(problem.live, p * xp.minimum(factor * tilt, cap), 0.0)
+    (total,) = problem.reduce.sum(q)
+    return q / xp.where(total > 0, total, 1.0), last + smoothing * xp.log(xp.where(factor > 0, factor, 1.0))

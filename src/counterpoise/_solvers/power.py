@@ -1,0 +1,130 @@
+"""The Cressie-Read family, on its normalised weights: one scale τ is left to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._problem import Answer, Problem
+from .._roots import find_root
+from .._types import Array
+from ..divergences import Power, expm1_ratio
+from .ball import STEPS, rounding, spread
+
+
+def _power_weights(problem: Problem, k: float, tau: Array, slack: Array | None) -> tuple[Array, Array, Array]:
+    """At w = p(1 − kx/τ)₊^{1/k}: the logarithms of w/p, their log-normaliser, and x/(1 − kx/τ) where w > 0.
+
+    With ``slack`` = (δ − c) + (c − x), δ = τ/k, the base is slack/δ: only the slack itself resolves the weight of an
+    atom c next to the threshold δ, whose slope is infinite for k > 1.
+    """
+    xp, p, x = problem.xp, problem.p, problem.x
+    base = 1 - k * x / tau if slack is None else slack * k / tau
+    inside = base > 0
+    if slack is None:
+        log_base = xp.log1p(xp.where(inside, -k * x / tau, 0.0))
+    else:
+        log_base = xp.log(xp.where(inside, base, 1.0))
+    y = -x / tau if k == 0 else xp.where(inside, log_base / k, -xp.inf)
+    mass, growth = problem.reduce.sum(p * xp.exp(y), p * xp.expm1(y))
+    log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0)))
+    return y, log_mass, xp.where(inside, x / xp.where(inside, base, 1.0), 0.0)
+
+
+def _power_at(problem: Problem, divergence: Power, tau: Array, slack: Array | None) -> Answer:
+    """Return the family's weights at its scale τ: q ∝ p(1 − kx/τ)₊^{1/k} with λ = τW^k, k = a − 1."""
+    xp, k = problem.xp, divergence.exponent - 1
+    y, log_mass, _ = _power_weights(problem, k, tau, slack)
+    w = xp.where(problem.live, problem.p * xp.exp(y - log_mass), 0.0)
+    penalty = tau * xp.exp(k * log_mass)
+    (total,) = problem.reduce.sum(w)
+    value = _power_divergence(problem, divergence, y - log_mass)
+    shift = -penalty * expm1_ratio(xp, -k, log_mass)
+    return Answer(w / xp.where(total > 0, total, 1.0), penalty / divergence.scale, shift, value)
+
+
+def _power_divergence(problem: Problem, divergence: Power, log_ratio: Array) -> Array:
+    xp = problem.xp
+    terms = problem.p * divergence.f_of_log(xp.where(problem.live, log_ratio, 0.0))
+    return problem.reduce.sum(xp.where(problem.live, terms, 0.0))[0]
+
+
+def _power_root(
+    problem: Problem,
+    divergence: Power,
+    residual: Callable[[Array, Array | None], tuple[Array, Array]],
+    start: Array,
+    *,
+    low: Array,
+    high: Array,
+    done: Array,
+    noise: Array,
+) -> Answer:
+    """Solve for τ; where k is not small, once more for the distance from the threshold to the atom below it."""
+    xp, k = problem.xp, divergence.exponent - 1
+    tau = find_root(xp, lambda tau: residual(tau, None), start, low=low, high=high, done=done, noise=noise, steps=STEPS)
+    if k < 0.25:  # the slope at the threshold is small, and log(slack)/k would cancel
+        return _power_at(problem, divergence, tau, None)
+    eps = float(xp.finfo(tau.dtype).eps)
+    edge = tau / k
+    atom = problem.reduce.max(xp.where(problem.live & (problem.x <= edge * (1 + 16 * eps)), problem.x, 0.0))
+    below = atom - problem.x
+
+    def near(step: Array) -> tuple[Array, Array]:
+        value, slope = residual(k * (atom + step), below + step)
+        return value, k * slope
+
+    first = xp.maximum(edge - atom, eps * edge)
+    step = find_root(
+        xp,
+        near,
+        first,
+        low=0 * first,
+        high=0 * first + xp.inf,
+        done=done | (atom == 0),
+        noise=noise,
+        steps=STEPS,
+    )
+    return _power_at(problem, divergence, k * (atom + step), below + step)
+
+
+def power_penalty(problem: Problem, divergence: Power, penalty: Array, done: Array) -> Answer:
+    """Newton on the power norm N(τ) = τW(τ)^k = λ, from the end where it is monotone."""
+    xp, k = problem.xp, divergence.exponent - 1
+    penalty = xp.where(done, 1.0, penalty * divergence.scale)
+    shrunk = penalty * xp.exp(-k * xp.log(xp.where(problem.mass > 0, problem.mass, 1.0)))
+    far = xp.minimum(shrunk, penalty + k) if k > 0 else xp.maximum(shrunk, penalty + k)
+
+    def residual(tau: Array, slack: Array | None) -> tuple[Array, Array]:
+        y, log_mass, z = _power_weights(problem, k, tau, slack)
+        norm = xp.exp(k * log_mass)
+        (mean,) = problem.reduce.sum(problem.p * xp.exp(y - log_mass) * z)
+        return tau * norm - penalty, norm * (1 + k * mean / tau)
+
+    eps = float(xp.finfo(penalty.dtype).eps)
+    return _power_root(
+        problem, divergence, residual, far, low=xp.minimum(penalty, far), high=xp.maximum(penalty, far),
+        done=done | (far == penalty), noise=4 * eps * (1 + abs(k)) * penalty,
+    )  # fmt: skip
+
+
+def power_ball(problem: Problem, divergence: Power, radius: Array, done: Array) -> Answer:
+    """Newton on √(ρ/D(τ)) − 1, nearly linear in τ: the normalisation is explicit, so one unknown is left."""
+    xp, k = problem.xp, divergence.exponent - 1
+    radius = radius / divergence.scale
+    start = xp.where(done, 1.0, xp.sqrt(spread(problem) / (2 * xp.where(radius > 0, radius, 1.0))))
+
+    def residual(tau: Array, slack: Array | None) -> tuple[Array, Array]:
+        y, log_mass, z = _power_weights(problem, k, tau, slack)
+        u = y - log_mass
+        value = _power_divergence(problem, divergence, u) / divergence.scale
+        q = problem.p * xp.exp(u)
+        mean, mean_z, cross = problem.reduce.sum(q * problem.x, q * z, q * problem.x * z)
+        slope = xp.exp(-k * log_mass) * (cross - mean * mean_z) / tau**3
+        safe = xp.where(value > 0, value, 1.0)
+        root = xp.where(value > 0, xp.sqrt(radius / safe), xp.inf)
+        return root - 1, root * slope / (2 * safe)
+
+    return _power_root(
+        problem, divergence, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
+        noise=rounding(problem, radius) / xp.sqrt(xp.where(radius > 0, radius, 1.0)),
+    )  # fmt: skip
