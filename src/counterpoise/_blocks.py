@@ -49,7 +49,8 @@ def _by_chunk(verb: Callable[..., Solution], losses: Array, named: dict[Any, Any
     prior, (*structure, how_much) = named["prior"], [a for key, a in named.items() if key != "prior"]
     xp = namespace(losses=losses, prior=prior, amount=how_much if aac.is_array_api_obj(how_much) else None)
     aligned(xp, {"losses": losses} if prior is None else {"losses": losses, "prior": prior})
-    amount(xp, "amount", how_much, losses)
+    if aac.is_array_api_obj(how_much):
+        amount(xp, "amount", how_much, losses)
     lazy = [
         losses,
         *([] if prior is None else [prior]),

@@ -148,7 +148,7 @@ def finish(
     return Solution(
         weights=xp.astype(weights, problem.dtype),
         value=number(value),
-        multiplier=number(multiplier + 0 * value),
+        multiplier=number(multiplier + xp.zeros_like(value)),
         shift=number(shift),
         gap=number(gap),
         status=xp.squeeze(status, axis=-1),

@@ -42,6 +42,7 @@ class Status(IntEnum):
         6,
         "the penalty or radius is negative or NaN, or the level is outside (0, 1]; penalty and radius must be >= 0",
     )
+    INVALID_GROUP = 7, "a group index is outside 0..n_groups - 1; check the indices, or raise n_groups"
 
     def __new__(cls, value: int, message: str = "") -> Status:
         member = int.__new__(cls, value)

@@ -24,14 +24,14 @@ def namespace(**arrays: Array) -> Any:
     if len(set(kinds.values())) > 1:
         found = ", ".join(f"{name}: {type(given[name]).__module__.split('.')[0]}" for name in given)
         raise TypeError(f"arrays of different libraries ({found}); convert them to one of these first")
-    devices = {name: place for name, a in given.items() if (place := _device(a)) is not None}
+    devices = {name: place for name, a in given.items() if (place := device(a)) is not None}
     if len({str(place) for place in devices.values()}) > 1:
         found = ", ".join(f"{name}: {place}" for name, place in devices.items())
         raise ValueError(f"arrays on different devices ({found}); move them to one device first")
     return next(iter(kinds.values()))
 
 
-def _device(array: Array) -> Any:
+def device(array: Array) -> Any:
     """Return the device, or None for an array that is being traced and has none yet."""
     if aac.is_jax_array(array) and is_traced(array):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ._types import Array, Objective, Solution
 from ._xp import aligned, namespace
 from .divergences import KL, Divergence
+from .groups import group_weights
 from .weights import constrained, penalized
 
 
@@ -182,6 +183,44 @@ def target_dro(
         return _objective(penalized(losses, divergence, penalty, prior=around))
     assert radius is not None
     return _objective(constrained(losses, divergence, radius, prior=around))
+
+
+def group_dro(
+    losses: Array,
+    groups: Array,
+    /,
+    *,
+    n_groups: int,
+    divergence: Divergence | None = None,
+    penalty: float | Array | None = None,
+    radius: float | Array | None = None,
+    size_adjustment: float = 0.0,
+    prior: Array | None = None,
+) -> Objective:
+    """Worst group, or a divergence's worst case over group means: the objective of `group_weights`.
+
+    Parameters
+    ----------
+    losses, groups, n_groups, divergence, penalty, radius, size_adjustment, prior
+        As in `group_weights`.
+
+    Returns
+    -------
+    Objective
+        Value of shape (...,), weights of shape (..., n).
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> cp.group_dro(np.array([1.0, 3.0, 1.5]), np.array([0, 0, 1]), n_groups=2)[:2]
+    (array(2.), array([0.5, 0.5, 0. ]))
+    """
+    return _objective(
+        group_weights(
+            losses, groups, n_groups=n_groups, divergence=divergence, penalty=penalty, radius=radius,
+            size_adjustment=size_adjustment, prior=prior,
+        )
+    )  # fmt: skip
 
 
 def _around(losses: Array, ratio: Array, prior: Array | None) -> Array:
