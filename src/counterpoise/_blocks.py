@@ -12,8 +12,8 @@ import array_api_compat as aac
 from ._types import Array, Solution
 from ._xp import aligned, amount, is_traced, namespace
 
-BLOCK = 32768
-"""Elements a block: a temporary of 256 KiB in float64 is reused by the allocator instead of being mapped anew."""
+BLOCK = 65536
+"""Elements a block: a temporary of 512 KiB in float64 is reused by the allocator instead of being mapped anew."""
 
 P = ParamSpec("P")
 

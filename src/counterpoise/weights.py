@@ -223,22 +223,30 @@ def cvar(
     if smoothing > 0:
         smooth, smooth_shift = capped_tilt(problem, alpha, last, lam, done | (lam == 0))
         q, shift = xp.where(lam > 0, smooth, q), xp.where(lam > 0, smooth_shift, shift)
-    spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q))
+    spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q)) if smoothing > 0 else xp.zeros_like(lam)
     bounded = xp.where(lam < xp.inf, lam, 0.0)
     answer = choose(
         problem, Answer(q, xp.ones_like(lam), shift, spent), uniform=uniform, saturated=xp.zeros_like(uniform)
     )
     moved = (answer.q - problem.p) * problem.x
-    over = (shift - problem.x) / xp.where(bounded > 0, bounded, 1.0)
-    top = xp.log(1 / alpha)
-    # conjugate of the KL under the cap: e^s − 1 up to s = log 1/α, linear beyond
-    inner = xp.expm1(xp.minimum(over, top)) + xp.maximum(over - top, 0.0) / alpha
-    conjugate = xp.where(bounded > 0, bounded * inner, xp.maximum(shift - problem.x, 0.0) / alpha)
+    conjugate = _capped_conjugate(problem, alpha, shift, bounded if smoothing > 0 else None)
     bound, gain = problem.reduce.sum(xp.where(problem.live, problem.p * (conjugate - (shift - problem.x)), 0.0), moved)
     gap = xp.where(uniform, 0.0, bound + bounded * spent + gain)
     multiplier = xp.zeros_like(alpha) + float(smoothing)
     none = xp.zeros_like(uniform)
     return finish(problem, answer, gap=gap, cost=bounded * spent, saturated=none, multiplier=multiplier)
+
+
+def _capped_conjugate(problem: Problem, level: Array, shift: Array, smoothing: Array | None) -> Array:
+    """λ f*(s/λ) of s = η − x under the cap: λ(e^{s/λ} − 1) up to its slope 1/α and linear beyond, or s₊/α."""
+    xp, cap = problem.xp, 1 / level
+    hard = xp.maximum(shift - problem.x, 0.0) * cap
+    if smoothing is None:
+        return hard
+    top = xp.log(cap)
+    s = (shift - problem.x) / xp.where(smoothing > 0, smoothing, 1.0)
+    inner = xp.expm1(xp.minimum(s, top)) + xp.maximum(s - top, 0.0) * cap
+    return xp.where(smoothing > 0, smoothing * inner, hard)
 
 
 def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None = None) -> Array:

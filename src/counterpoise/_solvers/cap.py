@@ -7,15 +7,50 @@ import math
 from .._problem import Problem
 from .._roots import State, iterate
 from .._types import Array
+from .._xp import cheap_order
 from .ball import STEPS
 
 
 def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
     """Fill prior mass ``level`` from the largest loss down; return the filled masses and the last x reached.
 
-    The last x is the smallest atom c with prior mass of {x ≤ c} at least ``level``, found by pivoting between atoms:
-    by interpolated mass and mean, with a geometric step in every three so that heavy tails cannot stall it.
+    The last x is the smallest atom c with prior mass of {x ≤ c} at least ``level``: by sorting where that is cheap and
+    turns out right, else by pivoting.
     """
+    guess = _by_sorting(problem, level)
+    if guess is not None:
+        filled, right = _up_to(problem, level, guess)
+        if bool(problem.xp.all(right | done)):
+            return filled, guess
+    last = _by_pivoting(problem, level, done)
+    return _up_to(problem, level, last)[0], last
+
+
+def _up_to(problem: Problem, level: Array, last: Array) -> tuple[Array, Array]:
+    """Fill all mass before ``last`` and what the level leaves of its own; tell whether that is the level."""
+    xp, p, x = problem.xp, problem.p, problem.x
+    over = xp.astype(x < last, p.dtype) * p
+    at = xp.astype(x == last, p.dtype) * p
+    filled, tie = problem.reduce.sum(over, at)
+    part = xp.clip((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0, 1.0)
+    near = 4 * float(xp.finfo(p.dtype).eps) * level
+    return over + at * part, (filled <= level + near) & (filled + tie >= level - near) & (tie > 0)
+
+
+def _by_sorting(problem: Problem, level: Array) -> Array | None:
+    """Return the last x by a sort and a running sum, right up to rounding; None where sorting is dear."""
+    xp = problem.xp
+    order = None if problem.reduce.all_reduce else cheap_order(problem.x)
+    if order is None:
+        return None
+    mass = xp.cumulative_sum(xp.take_along_axis(problem.p, order, axis=-1), axis=-1)
+    k = xp.sum(xp.astype(mass < level, xp.int64), axis=-1, keepdims=True)
+    last = xp.take_along_axis(order, xp.clip(k, 0, order.shape[-1] - 1), axis=-1)
+    return xp.take_along_axis(problem.x, last, axis=-1)
+
+
+def _by_pivoting(problem: Problem, level: Array, done: Array) -> Array:
+    """Pivot between atoms: by interpolated mass, by mean, and geometrically so that heavy tails cannot stall it."""
     xp, p, x = problem.xp, problem.p, problem.x
     tiny = float(xp.finfo(p.dtype).smallest_normal)
     far = x + 4 * xp.astype(~problem.live, p.dtype)
@@ -46,12 +81,7 @@ def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
     (mass,) = problem.reduce.sum(p)
     zero = xp.zeros_like(level)
     state = (zero, zero, zero, problem.reduce.max(x) + zero, mass, problem.mean, zero, done)
-    last = iterate(xp, step, state, steps=3 * STEPS)[3]
-    over = xp.astype(x < last, p.dtype) * p
-    at = xp.where(problem.live & (x == last), p, 0.0)
-    filled, tie = problem.reduce.sum(over, at)
-    part = xp.clip((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0, 1.0)
-    return over + at * part, last
+    return iterate(xp, step, state, steps=3 * STEPS)[3]
 
 
 def capped_tilt(problem: Problem, level: Array, last: Array, smoothing: Array, done: Array) -> tuple[Array, Array]:
