@@ -52,28 +52,31 @@ def pose(
 ) -> Problem:
     """Check the input and bring it into canonical form."""
     xp = namespace(losses=losses, prior=prior, **{name: how_much})
-    if prior is None:
-        (loss,) = aligned(xp, {"losses": losses})
-        prior = xp.ones_like(loss)
-    else:
-        loss, prior = aligned(xp, {"losses": losses, "prior": prior})
+    loss, *rest = aligned(xp, {"losses": losses} if prior is None else {"losses": losses, "prior": prior})
     given = amount(xp, name, how_much, loss)
     reduce = Reduce(xp, all_reduce)
 
-    bad_prior = reduce.any(~((prior >= 0) & (prior < xp.inf)))
-    live = (prior > 0) & (prior < xp.inf) & (loss != -xp.inf)
-    nan_loss = reduce.any(live & (loss != loss))
-    live = live & (loss == loss)
-    prior = xp.where(live, prior, 0.0)
-    largest = reduce.max(prior)
-    prior = prior / xp.where(largest > 0, largest, 1.0)
-    (total,) = reduce.sum(prior)
-    p = prior / xp.where(total > 0, total, 1.0)
+    live, known = loss != -xp.inf, loss == loss
+    if prior is None:
+        nan_loss, bad_prior = reduce.any(~known), None
+        mass = xp.astype(live & known, loss.dtype)
+    else:
+        (mass,) = rest
+        possible = (mass > 0) & (mass < xp.inf)
+        bad_prior = reduce.any(~possible & (mass != 0))
+        live = live & possible
+        nan_loss = reduce.any(live & ~known)
+        mass = xp.where(live & known, mass, 0.0)
+        largest = reduce.max(mass)
+        mass = mass / xp.where(largest > 0, largest, 1.0)
+    live = live & known
+    (total,) = reduce.sum(mass)
+    p = mass / xp.where(total > 0, total, 1.0)
 
     top = reduce.max(xp.where(live, loss, -xp.inf))
     infinite = top == xp.inf
     flat = infinite | (top == -xp.inf)
-    x = xp.where(live & ~flat, 0.5 * xp.where(flat, 0.0, top) - 0.5 * xp.where(live & ~flat, loss, 0.0), 0.0)
+    x = xp.where(live & ~flat, 0.5 * xp.where(flat, 0.0, top) - 0.5 * loss, 0.0)
     half = reduce.max(x)
     x = x / xp.where(half > 0, half, 1.0)
     x = xp.where(infinite & live & (loss < xp.inf), 1.0, x)
@@ -88,7 +91,8 @@ def pose(
         (Status.NAN_LOSS, nan_loss),
         (Status.INVALID_PRIOR, bad_prior),
     ):
-        status = xp.where(where, xp.zeros_like(status) + int(code), status)
+        if where is not None:
+            status = xp.where(where, xp.zeros_like(status) + int(code), status)
     safe = xp.where(bad_amount, 1.0, given)
     half = xp.where(half > 0, half, 0.5)
     return Problem(xp, reduce, losses.dtype, p, x, live, mean, argmax, mass, top, half, safe, infinite, status)
