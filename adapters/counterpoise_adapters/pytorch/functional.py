@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 import counterpoise as cp
 
@@ -48,6 +47,30 @@ class _Problem(NamedTuple):
         return weights_jvp(self.verb, at, dl, dm, da), (gl * finite_dl + gm * dm).sum(-1) + ga * da
 
 
+class _Once(torch.autograd.Function):
+    """Identity whose derivative raises: the implicit formula holds the solution's other parts constant."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: Tensor, *_: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError("counterpoise's values and weights can be differentiated once, not twice")
+
+    jvp = backward
+
+
+def _once(gradient: Tensor, *origin: Tensor) -> Tensor:
+    return _Once.apply(gradient, *origin)  # type: ignore[no-untyped-call, no-any-return]
+
+
 class _Solve(torch.autograd.Function):
     """Eager route: reverse and forward mode, vmap."""
 
@@ -66,7 +89,6 @@ class _Solve(torch.autograd.Function):
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         losses, prior, amount, *solved = ctx.saved_tensors
         solution = cp.Solution(*solved)
@@ -75,7 +97,7 @@ class _Solve(torch.autograd.Function):
             if up is not None:
                 parts = ctx.problem.derive(losses, prior, amount, solution, up, weigh)
                 totals = [new if old is None else old + new for old, new in zip(totals, parts, strict=True)]
-        return None, *totals
+        return None, *(None if total is None else _once(total, losses, prior, amount) for total in totals)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Any:
