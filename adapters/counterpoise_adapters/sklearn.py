@@ -215,7 +215,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         check_is_fitted(self, "members_")
         if self.target_share_ is None or self.other_shares_ is None:
             return np.asarray(log_ratio[:, 0] + np.log(self._odds))
-        rest = 1.0 - self.target_share_
+        rest = sum(self.other_shares_)  # 1 − α up to rounding, which must not push a share above 1
         against = log_mixture_ratio(
             log_ratio, target_share=0.0, other_shares=[share / rest for share in self.other_shares_]
         )

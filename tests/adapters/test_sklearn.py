@@ -257,3 +257,10 @@ def test_classifiers_that_disagree_on_class_weights_are_refused():
 def test_a_group_that_holds_a_class_is_refused():
     with pytest.raises(ValueError, match="fall into one fold"):
         ClassifierRatio().fit(X, Y, groups=Y)
+
+
+@pytest.mark.parametrize("n_target", range(40, 60))
+def test_shares_that_round_badly_are_still_shares(n_target):
+    features = np.random.default_rng(0).normal(size=(147, 1))
+    model = ClassifierRatio(target=1).fit(features, np.arange(147) < n_target)
+    assert np.isfinite(model.log_odds_).all()

@@ -8,20 +8,16 @@ from .errors import InputError
 from .files import Table, check_destination, file_format, open_table
 from .pairs import PairTable
 
-__all__ = ["WeighOptions", "check_options", "open_input"]
+__all__ = ["InputOptions", "WeighOptions", "check_options", "open_input"]
 
 
-@dataclass(frozen=True)
-class WeighOptions:
-    """The options of ``counterpoise weigh``, under their names on the command line."""
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """Which file, which of its rows are target samples, and what the features are: common to the commands."""
 
     data: Path
-    out: Path
-    report: Path
     target: tuple[str, ...] = ()
     target_file: Path | None = None
-    text: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
     group: str | None = None
     pool: bool = False
     answers: str | None = None
@@ -29,6 +25,16 @@ class WeighOptions:
     sources: str | None = None
     embedder: str | None = None
     allow_null: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighOptions(InputOptions):
+    """The options of ``counterpoise weigh``, under their names on the command line."""
+
+    out: Path
+    report: Path
+    text: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     folds: int = 5
     calibrate: Literal["platt", "temperature"] | None = "platt"
     cap: float | None = None
@@ -50,10 +56,6 @@ def check_options(options: WeighOptions) -> None:
         raise InputError("say which samples are target samples: --target COLUMN=VALUE or --target-file FILE")
     if options.pool and options.target_file is not None:
         raise InputError("--pool is for --target; with --target-file INPUT is one pool already")
-    if (options.answers is None) != (options.correct is None):
-        raise InputError("--answers and --correct go together: answers by source, and which are right")
-    if options.sources is not None and options.answers is None:
-        raise InputError("--sources selects among --answers; it needs --answers and --correct")
     if options.cap is not None and not 0.0 < options.cap < float("inf"):
         raise InputError(f"--cap is {options.cap}; it must be positive and finite, such as 5")
     inputs = [options.data, *([options.target_file] if options.target_file is not None else [])]
@@ -72,14 +74,18 @@ def check_options(options: WeighOptions) -> None:
         check_destination(path, inputs=inputs, force=options.force)
 
 
-def open_input(options: WeighOptions) -> Table:
-    """Return the table to weigh: the file itself, or the pairs of its answers.
+def open_input(options: InputOptions) -> Table:
+    """Return the table to work on: the file itself, or the pairs of its answers.
 
     Parameters
     ----------
-    options : WeighOptions
+    options : InputOptions
         From the command line.
     """
+    if (options.answers is None) != (options.correct is None):
+        raise InputError("--answers and --correct go together: answers by source, and which are right")
+    if options.sources is not None and options.answers is None:
+        raise InputError("--sources selects among --answers; it needs --answers and --correct")
     table = open_table(options.data)
     if options.answers is None or options.correct is None:
         return table

@@ -1,12 +1,13 @@
 """Progress bars on the standard error stream, where it is a terminal and somebody may watch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["console", "watched"]
+__all__ = ["console", "steps", "watched"]
 
 T = TypeVar("T")
 
@@ -30,8 +31,7 @@ def watched(items: Iterable[T], what: str, *, total: int | None = None) -> Itera
     >>> list(watched([1, 2], "counting", total=2))
     [1, 2]
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with _bar() as progress:
         task = progress.add_task(what, total=total)
         pending = 0
         for item in items:
@@ -41,3 +41,29 @@ def watched(items: Iterable[T], what: str, *, total: int | None = None) -> Itera
                 progress.advance(task, pending)
                 pending = 0
         progress.advance(task, pending)
+
+
+@contextmanager
+def steps(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Give a function to call after each of ``total`` steps, and show how many are done.
+
+    Parameters
+    ----------
+    what : str
+        What is being done.
+    total : int
+        How many steps there will be.
+
+    Examples
+    --------
+    >>> with steps("fitting", 2) as advance:
+    ...     advance()
+    """
+    with _bar() as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -16,12 +16,12 @@ from counterpoise_adapters.sklearn import ClassifierRatio
 from .errors import InputError
 from .features import Featuriser, Matrix, make_featuriser, stack
 from .files import Table, batched, open_table
-from .options import WeighOptions, check_options, open_input
+from .options import InputOptions, WeighOptions, check_options, open_input
 from .pairs import PairTable
 from .rows import TargetFilter
 from .scan import Scan, numbered_rows, sample_rows, scan
 
-__all__ = ["Weighed", "run", "weigh_table"]
+__all__ = ["Weighed", "name_sources", "run", "target_filter", "weigh_table"]
 
 Floats = NDArray[np.float64]
 _BATCH = 2048  # rows featurised at once
@@ -100,17 +100,11 @@ def weigh_table(table: Table, options: WeighOptions) -> Weighed:
         text=options.text, features=options.features, embedder=options.embedder, allow_null=options.allow_null
     )
     added = [options.prefix + name for name in ("ratio", "weight", "log_odds")]
-    wanted = None
-    if options.target:
-        wanted = (
-            TargetFilter(PairTable.source, (PairTable.target,))
-            if options.answers
-            else (TargetFilter.parse(options.target))
-        )
+    wanted = target_filter(options) if options.target else None
     found = scan(table, featuriser, target=wanted, group=options.group, new_columns=added)
     parts = [(table, found)]
     if wanted is not None:
-        names, source = _sources(found, wanted, options, table)
+        names, source = name_sources(found, wanted, options, table)
     else:
         assert options.target_file is not None  # one of the two is given: check_options
         extra = open_table(options.target_file)
@@ -122,10 +116,35 @@ def weigh_table(table: Table, options: WeighOptions) -> Weighed:
     return _weigh(parts, source, names, featuriser, options)
 
 
-def _sources(
-    found: Scan, wanted: TargetFilter, options: WeighOptions, table: Table
+def target_filter(options: InputOptions) -> TargetFilter:
+    """Return which rows are target rows: by the column named, or the pairs with an answer of the target.
+
+    Parameters
+    ----------
+    options : InputOptions
+        With ``target``.
+    """
+    if options.answers is not None:
+        return TargetFilter(PairTable.source, (PairTable.target,))
+    return TargetFilter.parse(options.target)
+
+
+def name_sources(
+    found: Scan, wanted: TargetFilter, options: InputOptions, table: Table
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Return the names of the sources, the target's first, and each row's index among them."""
+    """Return the names of the sources, the target's first, and each row's index among them.
+
+    Parameters
+    ----------
+    found : Scan
+        Of the table; a filter that matches none or all of its rows raises `InputError`.
+    wanted : TargetFilter
+        Which rows are target rows.
+    options : InputOptions
+        From the command line.
+    table : Table
+        For messages.
+    """
     is_target = np.isin(found.labels, wanted.values)[found.code]
     chosen = " or ".join(f"{wanted.column}={value}" for value in wanted.values)
     seen = ", ".join(sorted(found.labels)[:8]) + (", ..." if len(found.labels) > 8 else "")

@@ -1,0 +1,177 @@
+"""The work behind ``counterpoise compare``: a file into lists of features, splits, outcomes, a table and a figure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .arms import ARMS
+from .errors import InputError
+from .experiment import FOLDS, Outcome, Split, choose_split, run_split
+from .features import Featuriser, Matrix, make_featuriser, stack
+from .files import Table, batched, check_destination
+from .options import InputOptions, open_input
+from .progress import steps
+from .scan import numbered_rows, sample_rows, scan
+from .weighing import name_sources, target_filter
+
+__all__ = ["CompareOptions", "Lists", "read_lists", "run", "split_outcomes"]
+
+Floats = NDArray[np.float64]
+_BATCH = 2048
+_MOST_ROWS = 20_000  # a small policy learns no more from more, and its features stay in memory
+_DIMENSIONS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(InputOptions):
+    """The options of ``counterpoise compare``, under their names on the command line."""
+
+    chosen: str
+    rejected: str
+    numbers: bool = False
+    target_rows: int | None = None
+    other_rows: int | None = None
+    test_share: float = 0.3
+    seeds: int = 10
+    out: Path
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Pairs of responses as raw features.
+
+    Parameters
+    ----------
+    chosen, rejected : matrix, shape (n, p)
+        Counts of words, or numbers.
+    source : array of int, shape (n,)
+        0 is the target.
+    key : array, shape (n,)
+        Equal for pairs of one prompt.
+    names : tuple of str
+        Of the sources.
+    """
+
+    chosen: Matrix
+    rejected: Matrix
+    source: NDArray[np.int64]
+    key: NDArray[np.uint64]
+    names: tuple[str, ...]
+
+
+def run(options: CompareOptions) -> None:
+    """Compare the ways to train on a file; write the outcomes and the figure, and print the table.
+
+    Parameters
+    ----------
+    options : CompareOptions
+        From the command line.
+    """
+    from .figure import require_matplotlib
+    from .outcome_report import write_comparison
+    from .verdict import compare_outcomes
+
+    require_matplotlib()
+    for suffix in (".png", ".csv"):
+        check_destination(options.out.with_suffix(suffix), inputs=[options.data], force=options.force)
+    lists = read_lists(options)
+    outcomes = split_outcomes(lists, options)
+    found = compare_outcomes(outcomes, independent=False)
+    write_comparison({options.data.name: (outcomes, found)}, options.out)
+
+
+def read_lists(options: CompareOptions) -> Lists:
+    """Read the pairs of a file into features.
+
+    Parameters
+    ----------
+    options : CompareOptions
+        From the command line.
+    """
+    table = open_input(options)
+    made = [_featuriser(options, column) for column in (options.chosen, options.rejected)]
+    wanted = target_filter(options)
+    found = scan(table, made[0], target=wanted, group=options.group, new_columns=())
+    names, source = name_sources(found, wanted, options, table)
+    kept = sample_rows(source, most=_MOST_ROWS, target=0, seed=0)
+    chosen, rejected = (_features(table, featuriser, kept) for featuriser in made)
+    if chosen.shape[1] != rejected.shape[1]:
+        raise InputError(
+            f"'{options.chosen}' has {chosen.shape[1]} numbers and '{options.rejected}' {rejected.shape[1]}; "
+            "they must have the same",
+            path=table.path,
+        )
+    return Lists(chosen, rejected, source[kept], found.key[kept], names)
+
+
+def _featuriser(options: CompareOptions, column: str) -> Featuriser:
+    if options.numbers:
+        return make_featuriser(features=[column], embedder=options.embedder)
+    return make_featuriser(text=[column], embedder=options.embedder, allow_null=options.allow_null)
+
+
+def _features(table: Table, featuriser: Featuriser, kept: NDArray[np.bool_]) -> Matrix:
+    rows = numbered_rows(table, featuriser, kept, f"reading {featuriser.columns[0]}")
+    return stack([featuriser.matrix(batch, path=table.path) for batch in batched(rows, _BATCH)])
+
+
+def split_outcomes(lists: Lists, options: CompareOptions) -> list[Outcome]:
+    """Run one split a seed.
+
+    Parameters
+    ----------
+    lists : Lists
+        The data.
+    options : CompareOptions
+        Sizes and number of splits.
+    """
+    outcomes = []
+    with steps("comparing", options.seeds * len(ARMS)) as advance:
+        for seed, (train, test) in enumerate(_splits(lists, options)):
+            items = _reduce(lists, train, test, seed)
+            split = Split(items[: len(train)], lists.source[train], lists.key[train], items[len(train) :])
+            try:
+                outcomes.append(run_split(split, seed=seed, advance=advance))
+            except ValueError as error:
+                raise InputError(str(error), path=options.data) from error
+    return outcomes
+
+
+def _splits(lists: Lists, options: CompareOptions) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    for seed in range(options.seeds):
+        train, test = choose_split(
+            lists.source, lists.key, target_rows=options.target_rows, other_rows=options.other_rows,
+            test_share=options.test_share, seed=seed,
+        )  # fmt: skip
+        keys = len(np.unique(lists.key[train][lists.source[train] == 0]))
+        if keys < FOLDS or not (lists.source[train] != 0).any():
+            raise InputError(
+                f"after holding out {options.test_share:.0%} of the target's prompts, {keys} of them and "
+                f"{int((lists.source[train] != 0).sum())} other rows are left to train on; at least {FOLDS} and 1 are "
+                "needed: lower --test-share or bring more rows",
+                path=options.data,
+            )
+        yield train, test
+
+
+def _reduce(lists: Lists, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Floats:
+    """Return standardised features, shape (train + test, 2, d), by a reduction learnt on training rows only."""
+    n = len(train)
+    sides = [side[np.concatenate([train, test])] for side in (lists.chosen, lists.rejected)]
+    if sparse.issparse(sides[0]):
+        both = sparse.vstack([side[:n] for side in sides], format="csr")
+        words = make_pipeline(TfidfTransformer(sublinear_tf=True), TruncatedSVD(min(_DIMENSIONS, n), random_state=seed))
+        words.fit(both)
+        length = [np.log1p(np.asarray(side.sum(axis=1))) for side in sides]
+        sides = [np.hstack([words.transform(side), size]) for side, size in zip(sides, length, strict=True)]
+    scale = StandardScaler().fit(np.concatenate([side[:n] for side in sides]))
+    return np.stack([scale.transform(side) for side in sides], axis=1)

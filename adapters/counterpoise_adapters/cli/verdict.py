@@ -1,0 +1,127 @@
+"""From the outcomes of many splits to intervals and one sentence that may say no."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from .arms import ARMS, BASELINES
+from .experiment import Outcome
+
+__all__ = ["Comparison", "Interval", "compare_outcomes"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean difference with its interval.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        In the units of the measure; positive is better.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every arm against the two baselines.
+
+    Parameters
+    ----------
+    accuracy, log_loss : array, shape (seeds, arms)
+        As measured.
+    against : dict
+        Baseline's name to an `Interval` of the accuracy per arm; None for the baseline itself.
+    helps : bool
+        Whether some weighted arm beats ERM beyond chance.
+    verdict : str
+        In a sentence or two.
+    """
+
+    accuracy: Floats
+    log_loss: Floats
+    against: dict[str, list[Interval | None]]
+    helps: bool
+    verdict: str
+
+
+def compare_outcomes(outcomes: list[Outcome], *, independent: bool, confidence: float = 0.95) -> Comparison:
+    """Compare paired outcomes, one a seed.
+
+    Parameters
+    ----------
+    outcomes : list of Outcome
+        At least two.
+    independent : bool
+        Whether every seed drew fresh data. Otherwise the seeds split the same rows again and their outcomes depend on
+        each other: the variance is then multiplied by 1/J + test/train (Nadeau and Bengio, Machine Learning 52, 2003)
+        in place of 1/J.
+    confidence : float
+        Simultaneous over all arms that are compared with a baseline (Bonferroni), so that the best of many is not
+        found better by its luck.
+
+    Returns
+    -------
+    Comparison
+        Weighting "helps" if an arm's interval against ERM lies above 0.
+    """
+    right = np.stack([outcome.accuracy for outcome in outcomes])
+    loss = np.stack([outcome.log_loss for outcome in outcomes])
+    overlap = 0.0 if independent else float(np.mean([outcome.test / outcome.train for outcome in outcomes]))
+    names = [arm.name for arm in ARMS]
+    against = {}
+    for baseline in BASELINES:
+        other = names.index(baseline)
+        against[baseline] = [
+            None if i == other else _interval(right[:, i] - right[:, other], overlap, confidence)
+            for i in range(len(names))
+        ]
+    helps, verdict = _verdict(names, right.mean(axis=0), loss.mean(axis=0), against)
+    return Comparison(right, loss, against, helps, verdict)
+
+
+def _interval(differences: Floats, overlap: float, confidence: float) -> Interval:
+    seeds = len(differences)
+    mean = float(differences.mean())
+    error = float(np.sqrt((1.0 / seeds + overlap) * differences.var(ddof=1)))
+    each = 1.0 - (1.0 - confidence) / (len(ARMS) - 1)
+    half = float(stats.t.ppf(0.5 + each / 2.0, seeds - 1)) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def _verdict(
+    names: list[str], right: Floats, loss: Floats, against: dict[str, list[Interval | None]]
+) -> tuple[bool, str]:
+    weighted = [i for i, name in enumerate(names) if name not in BASELINES]
+    erm, alone = against["ERM"], against["target only"]
+    better = [i for i in weighted if (found := erm[i]) is not None and found.low > 0]
+    worse = [names[i] for i in weighted if (found := erm[i]) is not None and found.high < 0]
+    harm = f" Worse than ERM beyond chance: {', '.join(worse)}." if worse else ""
+    only = erm[names.index("target only")]
+    if not better:
+        advice = "Training on the target rows alone does." if only is not None and only.low > 0 else "Train as usual."
+        return False, f"Weighting does not help here: no weighted arm beats ERM beyond chance. {advice}{harm}"
+    best = max(better, key=lambda i: right[i])
+    found, rival = erm[best], alone[best]
+    assert found is not None and rival is not None  # a weighted arm is neither baseline
+    gain = f"{names[best]} is {_points(found)} better than ERM"
+    if rival.low > 0:
+        return True, f"Weighting helps here: {gain}, and {_points(rival)} better than target only.{harm}"
+    if rival.high < 0:
+        return True, f"Weighting helps here ({gain}), but training on the target rows alone is better still.{harm}"
+    calmer = min(better, key=lambda i: loss[i])
+    tie = "; accuracy does not tell it from training on the target rows alone"
+    if loss[calmer] < loss[names.index("target only")]:
+        tie += f", log-loss is lower ({names[calmer]}: {loss[calmer]:.3f} against {loss[names.index('target only')]:.3f})"
+    return True, f"Weighting helps here: {gain}{tie}.{harm}"
+
+
+def _points(found: Interval) -> str:
+    return f"{100 * found.mean:.1f} points [{100 * found.low:.1f}, {100 * found.high:.1f}]"
