@@ -56,9 +56,7 @@ def assign_folds(
     return fold
 
 
-def deal(
-    labels: NDArray[Any], groups: ArrayLike | None, *, n_folds: int, seed: int
-) -> NDArray[np.int64]:
+def deal(labels: NDArray[Any], groups: ArrayLike | None, *, n_folds: int, seed: int) -> NDArray[np.int64]:
     """Deal rows to folds like cards: classes evenly, groups whole, large groups first.
 
     It sorts, where scikit-learn's ``StratifiedGroupKFold`` loops over the groups: 50,000 of them in
@@ -112,8 +110,7 @@ def _check_sizes(labels: NDArray[Any], n_folds: int, target: Any) -> None:
     if n_folds < 2:
         raise ValueError(f"cv is {n_folds}; at least 2 folds are needed for out-of-fold ratios")
     names, sizes = np.unique(labels, return_counts=True)
-    for label, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: pair[0] !=
-    target):
+    for label, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: pair[0] != target):
         if size < n_folds:
             what = "target samples" if label == target else f"samples of source {label!r}"
             advice = "add samples" if size < 2 else f"lower cv to {size}, or add samples"

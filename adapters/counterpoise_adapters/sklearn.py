@@ -224,9 +224,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
     def _join(self, log_ratio: Floats) -> Floats:
         if self.target_share_ is None or self.other_shares_ is None:
             return np.asarray(np.exp(log_ratio[:, 0]))
-        return np.asarray(
-            mixture_ratio(log_ratio, target_share=self.target_share_, other_shares=self.other_shares_)
-        )
+        return np.asarray(mixture_ratio(log_ratio, target_share=self.target_share_, other_shares=self.other_shares_))
 
     def _read(self, X: Any, y: ArrayLike) -> NDArray[Any]:
         """Check the input and settle the labels and shares."""

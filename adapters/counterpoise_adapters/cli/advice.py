@@ -105,9 +105,7 @@ def _troubles(summary: Summary) -> list[str]:
         found.append(f"One row in a hundred holds {summary.top_share:.0%} of the weight.")
     off = abs(summary.mean_ratio - 1.0)
     if off > 0.1 and off > 3.0 * summary.mean_error:
-        found.append(
-            "That mean is off: the largest ratios are the least certain. Look at the calibration curve."
-        )
+        found.append("That mean is off: the largest ratios are the least certain. Look at the calibration curve.")
     return found
 
 

@@ -26,28 +26,21 @@ def score_chart(scores: Floats, is_target: Mask) -> Markup:
     is_target : array of bool, shape (m,)
         Which are target samples.
     """
-    least, lower, middle, upper, most = (
-        float(q) for q in np.quantile(scores, [0.002, 0.05, 0.5, 0.95, 0.998])
-    )
+    least, lower, middle, upper, most = (float(q) for q in np.quantile(scores, [0.002, 0.05, 0.5, 0.95, 0.998]))
     # A few rows far out would press all others into one bin; they are drawn at the edge.
     low, high = max(least, middle - 3.0 * (middle - lower)), min(most, middle + 3.0 * (upper - middle))
     low, high = (low, high) if high - low > 1e-6 else (low - 1.0, high + 1.0)
     edges = np.linspace(low, high, 49)
     kept = np.clip(scores, low, high)
-    heights = [
-        np.histogram(kept[mask], edges)[0] / max(int(mask.sum()), 1) for mask in (~is_target, is_target)
-    ]
+    heights = [np.histogram(kept[mask], edges)[0] / max(int(mask.sum()), 1) for mask in (~is_target, is_target)]
     peak = max(float(h.max()) for h in heights)
     centres = (edges[:-1] + edges[1:]) / 2
     frame = _Frame((low, high), (0.0, 1.06 * peak))
     body = "".join(
-        frame.area(centres, _smooth(height), name)
-        for name, height in zip(("other", "target"), heights, strict=True)
+        frame.area(centres, _smooth(height), name) for name, height in zip(("other", "target"), heights, strict=True)
     )
     ticks = _round_ticks(low, high)
-    return frame.svg(
-        body, ticks, [f"{t:g}" for t in ticks], "log-odds of being a target row", (), "share of rows"
-    )
+    return frame.svg(body, ticks, [f"{t:g}" for t in ticks], "log-odds of being a target row", (), "share of rows")
 
 
 def weight_chart(weight: Floats, is_target: Mask) -> Markup:
@@ -67,9 +60,7 @@ def weight_chart(weight: Floats, is_target: Mask) -> Markup:
     others, targets = (np.histogram(place[mask], edges)[0].astype(float) for mask in (~is_target, is_target))
     frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, 1.08 * float((others + targets).max())))
     bars = [frame.bar(edges[i], edges[i + 1], 0.0, others[i], "other") for i in range(40)]
-    bars += [
-        frame.bar(edges[i], edges[i + 1], others[i], others[i] + targets[i], "target") for i in range(40)
-    ]
+    bars += [frame.bar(edges[i], edges[i + 1], others[i], others[i] + targets[i], "target") for i in range(40)]
     ticks = [math.log10(m * 10.0**e) for e in range(-3, 7) for m in (1, 2, 5)]
     ticks = [t for t in ticks if edges[0] <= t <= edges[-1]]
     if len(ticks) > 7:
@@ -165,9 +156,7 @@ class _Frame:
             a, b = self.at(self._x[0], y)
             parts.append(f'<text x="{a - 6:.1f}" y="{b + 4:.1f}" text-anchor="end">{_short(y)}</text>')
         middle = (_LEFT + _WIDTH - _RIGHT) / 2
-        parts.append(
-            f'<text class="name" x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{x_name}</text>'
-        )
+        parts.append(f'<text class="name" x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{x_name}</text>')
         parts.append(f'<text class="name" x="{_LEFT - 34}" y="{_TOP - 14}">{y_name}</text>')
         title = f"{y_name} over {x_name}"
         box = f'viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}"'

@@ -1,4 +1,4 @@
-"""``counterpoise compare``: does weighting help on these pairs?"""
+"""``counterpoise compare``: whether weighting helps on a file of pairs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -23,9 +23,7 @@ class InputError(Exception):
     a.jsonl, row 3: no column 'response'
     """
 
-    def __init__(
-        self, problem: str, *, path: str | PathLike[str] | None = None, row: int | None = None
-    ) -> None:
+    def __init__(self, problem: str, *, path: str | PathLike[str] | None = None, row: int | None = None) -> None:
         place = "" if path is None else str(path)
         if row is not None:
             place = f"{place}, row {row}" if place else f"row {row}"

@@ -73,7 +73,13 @@ class Outcome:
 
 
 def choose_split(
-    source: Integers, key: NDArray[Any], *, target_rows: int | None, other_rows: int | None, test_share: float, seed: int
+    source: Integers,
+    key: NDArray[Any],
+    *,
+    target_rows: int | None,
+    other_rows: int | None,
+    test_share: float,
+    seed: int,
 ) -> tuple[Integers, Integers]:
     """Hold out a share of the target's keys for the test, and draw training rows from the other keys.
 

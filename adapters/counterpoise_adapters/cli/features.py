@@ -170,9 +170,7 @@ class EmbeddedText(_Text):
         Read null as empty text.
     """
 
-    def __init__(
-        self, columns: Sequence[str], embedder: Embedder, name: str, *, allow_null: bool = False
-    ) -> None:
+    def __init__(self, columns: Sequence[str], embedder: Embedder, name: str, *, allow_null: bool = False) -> None:
         super().__init__(columns, allow_null=allow_null)
         self._embedder = embedder
         self._name = name

@@ -117,9 +117,7 @@ def file_format(path: str | os.PathLike[str]) -> str:
     suffix = Path(name.removesuffix(".gz")).suffix
     kind = _FORMATS.get(suffix)
     if kind is None or (zipped and kind == "parquet"):
-        raise InputError(
-            "the name must end in .jsonl, .csv or .tsv (.gz may follow), or in .parquet", path=path
-        )
+        raise InputError("the name must end in .jsonl, .csv or .tsv (.gz may follow), or in .parquet", path=path)
     return kind
 
 

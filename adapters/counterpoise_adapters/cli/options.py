@@ -61,15 +61,11 @@ def check_options(options: WeighOptions) -> None:
     inputs = [options.data, *([options.target_file] if options.target_file is not None else [])]
     kinds = [file_format(path) for path in (options.data, options.out)]
     if options.answers is not None and kinds[1] != "jsonl":
-        raise InputError(
-            "pairs of --answers are written as JSON Lines: end the name in .jsonl", path=options.out
-        )
+        raise InputError("pairs of --answers are written as JSON Lines: end the name in .jsonl", path=options.out)
     if options.answers is None and kinds[0] != kinds[1]:
         raise InputError(f"the output has the input's format, {kinds[0]}: end its name so", path=options.out)
     if options.out.absolute() == options.report.absolute():
-        raise InputError(
-            "the report would replace the weighed file; name another with --report", path=options.out
-        )
+        raise InputError("the report would replace the weighed file; name another with --report", path=options.out)
     for path in (options.out, options.report):
         check_destination(path, inputs=inputs, force=options.force)
 
@@ -92,6 +88,4 @@ def open_input(options: InputOptions) -> Table:
     if options.target_file is not None or len(options.target) != 1:
         raise InputError("with --answers give one --target, the source whose pairs are the target")
     names = [name.strip() for name in options.sources.split(",")] if options.sources is not None else None
-    return PairTable(
-        table, answers=options.answers, correct=options.correct, target=options.target[0], sources=names
-    )
+    return PairTable(table, answers=options.answers, correct=options.correct, target=options.target[0], sources=names)

@@ -55,7 +55,9 @@ def _csv(found: Mapping[str, list[Outcome]]) -> str:
         for seed, outcome in enumerate(outcomes):
             for i, arm in enumerate(ARMS):
                 penalty = "" if np.isnan(outcome.penalty[i]) else outcome.penalty[i]
-                writer.writerow([name, seed, arm.name, outcome.accuracy[i], outcome.log_loss[i], outcome.l2[i], penalty])
+                writer.writerow(
+                    [name, seed, arm.name, outcome.accuracy[i], outcome.log_loss[i], outcome.l2[i], penalty]
+                )
     return text.getvalue()
 
 

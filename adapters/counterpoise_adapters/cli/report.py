@@ -101,9 +101,7 @@ def render(
         Rows with the largest and the smallest weights.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
     in_file = weighed.source == 0 if weighed.target_inside else np.zeros(len(weighed.weight), dtype=bool)
     return template.render(
         file=options.data.name,
@@ -149,14 +147,9 @@ def _distinct(order: NDArray[np.int64], key: NDArray[np.uint64]) -> list[int]:
     return list(chosen.values())
 
 
-def _shown(
-    index: int, number: int, row: Row, weighed: Weighed, options: WeighOptions, table: Table
-) -> ShownRow:
+def _shown(index: int, number: int, row: Row, weighed: Weighed, options: WeighOptions, table: Table) -> ShownRow:
     if options.text:
-        texts = [
-            (name, text_of(row, name, path=table.path, number=number, allow_null=True))
-            for name in options.text
-        ]
+        texts = [(name, text_of(row, name, path=table.path, number=number, allow_null=True)) for name in options.text]
     else:
         named = [name for name in options.features if name in row]
         texts = [(name, str(cell(row, name, path=table.path, number=number))) for name in named]

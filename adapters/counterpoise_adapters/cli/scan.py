@@ -92,9 +92,7 @@ def scan(
     return Scan(tuple(labels), np.asarray(code, dtype=np.int32), np.asarray(key, dtype=np.uint64))
 
 
-def numbered_rows(
-    table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_], what: str
-) -> Iterator[NumberedRow]:
+def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_], what: str) -> Iterator[NumberedRow]:
     """Yield the wanted rows of a table that was scanned.
 
     Parameters

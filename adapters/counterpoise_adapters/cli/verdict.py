@@ -119,7 +119,9 @@ def _verdict(
     calmer = min(better, key=lambda i: loss[i])
     tie = "; accuracy does not tell it from training on the target rows alone"
     if loss[calmer] < loss[names.index("target only")]:
-        tie += f", log-loss is lower ({names[calmer]}: {loss[calmer]:.3f} against {loss[names.index('target only')]:.3f})"
+        tie += (
+            f", log-loss is lower ({names[calmer]}: {loss[calmer]:.3f} against {loss[names.index('target only')]:.3f})"
+        )
     return True, f"Weighting helps here: {gain}{tie}.{harm}"
 
 

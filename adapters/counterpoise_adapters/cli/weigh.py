@@ -24,9 +24,7 @@ def weigh(
     ] = None,
     target_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Or: a second file of target samples, weighing INPUT towards it.", rich_help_panel=Rows
-        ),
+        typer.Option(help="Or: a second file of target samples, weighing INPUT towards it.", rich_help_panel=Rows),
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -65,15 +63,11 @@ def weigh(
     ] = None,
     sources: Annotated[
         str | None,
-        typer.Option(
-            help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows
-        ),
+        typer.Option(help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows),
     ] = None,
     embedder: Annotated[
         str | None,
-        typer.Option(
-            help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Model
-        ),
+        typer.Option(help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Model),
     ] = None,
     allow_null: Annotated[
         bool,
@@ -89,9 +83,7 @@ def weigh(
     ] = None,
     fit_rows: Annotated[
         int,
-        typer.Option(
-            help="Learn from a sample of so many rows of a larger file.", min=100, rich_help_panel=Model
-        ),
+        typer.Option(help="Learn from a sample of so many rows of a larger file.", min=100, rich_help_panel=Model),
     ] = 50_000,
     seed: Annotated[int, typer.Option(help="Of the sample and the folds.", min=0, rich_help_panel=Model)] = 0,
     report: Annotated[

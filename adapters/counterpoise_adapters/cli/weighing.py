@@ -204,9 +204,7 @@ def _weigh(
     )  # fmt: skip
 
 
-def _featurise(
-    parts: Sequence[tuple[Table, Scan]], learnt: NDArray[np.bool_], featuriser: Featuriser
-) -> Matrix:
+def _featurise(parts: Sequence[tuple[Table, Scan]], learnt: NDArray[np.bool_], featuriser: Featuriser) -> Matrix:
     blocks, start = [], 0
     for table, found in parts:
         wanted = learnt[start : start + len(found.code)]
@@ -239,9 +237,7 @@ def _fit(
         with console.status("fitting the classifiers, fold by fold"):
             return model.fit(matrix, source, groups=key)
     except ValueError as error:
-        raise InputError(
-            f"{error} (cv is --folds here; --pool joins the sources)", path=table.path
-        ) from error
+        raise InputError(f"{error} (cv is --folds here; --pool joins the sources)", path=table.path) from error
 
 
 def _weigh_unseen(
