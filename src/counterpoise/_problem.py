@@ -82,6 +82,7 @@ def pose(
     x = xp.where(infinite & live & (loss < xp.inf), 1.0, x)
     argmax = live & (x == 0)
     mass, mean = reduce.sum(p * xp.astype(argmax, p.dtype), p * x)
+    mass = xp.where(mean > 0, mass, 1.0)  # constant losses: their masses may sum to a little less
 
     bad_amount = ~(given > 0) | ~(given <= 1) if name == "level" else ~(given >= 0)
     status = xp.zeros_like(top, dtype=xp.int32)

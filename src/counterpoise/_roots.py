@@ -78,7 +78,7 @@ def find_root(
         lo = xp.where(v <= 0, xp.maximum(lo, x), lo)
         hi = xp.where(v >= 0, xp.minimum(hi, x), hi)
         # while nothing bounds the root from one side, the exponent of the step doubles
-        ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.where(x0 > 0, xp.minimum(x, x0), 1.0), 8.0)
+        ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.maximum(xp.where(x0 > 0, xp.minimum(x, x0), 1.0), tiny), 8.0)
         growth = xp.clip(ratio, 8.0, 1e8) ** 2
         far = xp.where(lo > 0, lo, xp.maximum(hi / growth, tiny) / growth)
         middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)

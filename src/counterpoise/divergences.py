@@ -98,17 +98,18 @@ class Power(Divergence):
         if a == 2:
             return self.scale / 2 * change * change
         positive = t > 0
-        inside = self.f_of_log(xp.log(xp.where(positive, t, 1.0)), change)
+        inside = self.f_of_log(xp.log(xp.where(positive, t, 1.0)), t)
         return xp.where(positive, inside, self.f_at_zero)
 
-    def f_of_log(self, u: Array, change: Array | None = None, /) -> Array:
-        """f(e^u), given e^u − 1 if it is known."""
+    def f_of_log(self, u: Array, t: Array | None = None, /) -> Array:
+        """f(t) at t = e^u."""
         xp, a = aac.array_namespace(u), self.exponent
         if a > 1:  # e^u may be 0; elsewhere weights never vanish
             u = xp.maximum(u, math.log(float(xp.finfo(u.dtype).smallest_normal)))
-        change = xp.expm1(u) if change is None else change
+        change = xp.expm1(u) if t is None else t - 1
         if abs(a - 1) <= 0.5:
-            return (self.scale / a) * ((1 + change) * expm1_ratio(xp, a - 1, u) - change)
+            t = xp.exp(u) if t is None else t
+            return (self.scale / a) * (t * expm1_ratio(xp, a - 1, u) - change)
         return (self.scale / (a - 1)) * (expm1_ratio(xp, a, u) - change)
 
     def conjugate(self, s: Array, /) -> Array:
@@ -118,6 +119,7 @@ class Power(Divergence):
             return self.scale * xp.expm1(z)
         base = xp.maximum(1 + (a - 1) * z, 0.0)
         if a == 2:
+            z = xp.where(base > 0, z, 0.0)
             return self.scale * xp.where(base > 0, z * (1 + 0.5 * z), -0.5)
         log = xp.log1p(xp.where(base > 0, (a - 1) * z, 0.0)) / (a - 1)
         inside = self.scale * expm1_ratio(xp, a, log)
@@ -283,7 +285,8 @@ class JensenShannon(Divergence):
     def link_below(self, d: Array, /) -> Array:
         """1/(e^{2d} − 1)."""
         xp = aac.array_namespace(d)
-        return xp.where(d > 0, 1 / xp.expm1(2 * xp.where(d > 0, d, 1.0)), math.inf)
+        z = -2 * xp.where(d > 0, d, 1.0)
+        return xp.where(d > 0, -xp.exp(z) / xp.expm1(z), math.inf)
 
     def curvature(self, t: Array, /) -> Array:
         """2t(t + 1)."""

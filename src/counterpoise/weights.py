@@ -86,7 +86,8 @@ def penalized(
         answer = generic_penalty(problem, divergence, lam, done)
     answer = choose(problem, answer, uniform=uniform, saturated=saturated)
     spent = divergence_of(problem, divergence, answer.q)
-    cost = xp.where(saturated | uniform, 0.0, xp.where(lam < xp.inf, lam, 0.0) * spent)
+    usual = ~(saturated | uniform)
+    cost = xp.where(usual, lam, 0.0) * xp.where(usual, spent, 0.0)
     gap = certificate(problem, divergence, answer, spent)
     multiplier = problem.amount
     return finish(problem, answer, gap=gap, cost=cost, saturated=saturated, multiplier=multiplier)

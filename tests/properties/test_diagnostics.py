@@ -98,9 +98,7 @@ def test_auc_error_covers():
 def test_normalisation_is_mean_and_standard_error(ratio):
     mean, error = normalisation(ratio)
     np.testing.assert_allclose(mean, ratio.mean(-1), rtol=64 * EPS)
-    np.testing.assert_allclose(
-        error, ratio.std(-1, ddof=1) / np.sqrt(ratio.shape[-1]), rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(error, ratio.std(-1, ddof=1) / np.sqrt(ratio.shape[-1]), rtol=1e-12, atol=1e-12)
 
 
 def test_normalisation_of_one_sample_has_no_error():

@@ -50,8 +50,7 @@ def test_mixture_ratio_is_exact_and_finite_at_any_log_ratio(mixture):
     log_found = float(log_mixture_ratio(np.asarray([log_ratio]), target_share=alpha, other_shares=betas)[0])
     with mpmath.workdps(60):
         exact = 1 / (
-            mpmath.mpf(alpha)
-            + mpmath.fsum(map(lambda b, r: b * mpmath.exp(-mpmath.mpf(r)), betas, log_ratio))
+            mpmath.mpf(alpha) + mpmath.fsum(map(lambda b, r: b * mpmath.exp(-mpmath.mpf(r)), betas, log_ratio))
         )
         log_exact = mpmath.log(exact)
     # The logarithm carries a rounding of its size, which exp turns into a relative error.
@@ -78,9 +77,7 @@ def test_log_ratio_undoes_class_sizes(world, n_target, n_other):
     sources = len(pmf) - 1
     sizes = [n_other + 7 * i for i in range(sources)]
     # Bayes: a classifier trained on n_target and n_other samples has these log-odds.
-    log_odds = np.stack(
-        [np.log(n_target * pmf[0]) - np.log(n * pmf[i + 1]) for i, n in enumerate(sizes)], axis=-1
-    )
+    log_odds = np.stack([np.log(n_target * pmf[0]) - np.log(n * pmf[i + 1]) for i, n in enumerate(sizes)], axis=-1)
     found = log_ratio_from_log_odds(log_odds, n_target=n_target, n_other=sizes)
     np.testing.assert_allclose(found, np.log(pmf[:1] / pmf[1:]).T, rtol=0, atol=200 * EPS)
 
@@ -121,9 +118,7 @@ def test_infinite_log_ratios_give_the_limits():
 
 
 def test_nan_stays_nan_in_its_row_alone():
-    found = mixture_ratio(
-        np.asarray([[np.nan, 0.0], [0.0, 0.0]]), target_share=0.5, other_shares=[0.25, 0.25]
-    )
+    found = mixture_ratio(np.asarray([[np.nan, 0.0], [0.0, 0.0]]), target_share=0.5, other_shares=[0.25, 0.25])
     assert np.isnan(found[0])
     assert found[1] == 1.0
 
@@ -145,9 +140,7 @@ def test_every_library_in_the_same_out(library):
 
 
 def test_half_precision_is_returned_as_given():
-    found = mixture_ratio(
-        torch.zeros(3, 2, dtype=torch.bfloat16), target_share=0.5, other_shares=[0.25, 0.25]
-    )
+    found = mixture_ratio(torch.zeros(3, 2, dtype=torch.bfloat16), target_share=0.5, other_shares=[0.25, 0.25])
     assert found.dtype == torch.bfloat16
     assert found.tolist() == [1.0, 1.0, 1.0]
 

@@ -22,7 +22,8 @@ def spread(problem: Problem) -> Array:
 
 def rounding(problem: Problem, radius: Array) -> Array:
     """Noise of √D: rounding q/p to its dtype moves D by ε√D, hence √D by about ε, and summation adds ε√ρ."""
-    return 4 * float(problem.xp.finfo(problem.p.dtype).eps) * (1 + problem.xp.sqrt(radius))
+    root = problem.xp.sqrt(radius)
+    return problem.xp.minimum(4 * float(problem.xp.finfo(problem.p.dtype).eps) * (1 + root), root / 4)
 
 
 def squared(xp: Any, value: Array, slope: Array, radius: Array) -> tuple[Array, Array]:

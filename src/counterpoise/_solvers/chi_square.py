@@ -35,7 +35,7 @@ def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
         off *= active
         (second,) = problem.reduce.sum(off)
         rest = xp.where(outside < 0.5, radius - (1 + radius) * outside, (1 + radius) * mass - 1)
-        usable = (rest > 0) & (mass > 0)
+        usable = (rest > 0) & (second > 0)  # an active set of equal losses is the argmax: the radius saturates
         return xp.where(usable, mean + xp.sqrt(second / xp.where(usable, rest * safe, 1.0)), xp.inf)
 
     return _shrink(problem, edge, xp.zeros_like(problem.top) + xp.inf, done)
@@ -57,7 +57,8 @@ def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Arra
     active = xp.where(inside, p, 0.0)
     y = x - atom
     last = edge(active, y)
-    w = active * xp.maximum(xp.where(last < xp.inf, last, 1.0) - y, 0.0)
+    reach = xp.where(last < xp.inf, last, xp.where(delta < xp.inf, delta - atom, 1.0))
+    w = active * xp.maximum(reach - y, 0.0)
     penalty, mass, first, outside = problem.reduce.sum(w, active, active * y, p - active)
     safe = xp.where(penalty > 0, penalty, 1.0)
     q = w / safe

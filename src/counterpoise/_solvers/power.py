@@ -61,7 +61,14 @@ def _power_root(
 ) -> Answer:
     """Solve for τ; where k is not small, once more for the distance from the threshold to the atom below it."""
     xp, k = problem.xp, divergence.exponent - 1
-    tau = find_root(xp, lambda tau: residual(tau, None), start, low=low, high=high, done=done, noise=noise, steps=STEPS)
+    # weights that would underflow (reverse KL under a dominating argmax) end at the smallest scale there is
+    tiny = 8 * float(xp.finfo(start.dtype).smallest_normal)
+
+    def far(tau: Array) -> tuple[Array, Array]:
+        return residual(xp.maximum(tau, tiny), None)
+
+    tau = find_root(xp, far, start, low=low, high=high, done=done, noise=noise, steps=STEPS)
+    tau = xp.maximum(tau, tiny)
     if k < 0.25:  # the slope at the threshold is small, and log(slack)/k would cancel
         return _power_at(problem, divergence, tau, None)
     eps = float(xp.finfo(tau.dtype).eps)
@@ -119,10 +126,10 @@ def power_ball(problem: Problem, divergence: Power, radius: Array, done: Array) 
         value = _power_divergence(problem, divergence, u) / divergence.scale
         q = problem.p * xp.exp(u)
         mean, mean_z, cross = problem.reduce.sum(q * problem.x, q * z, q * problem.x * z)
-        slope = xp.exp(-k * log_mass) * (cross - mean * mean_z) / tau**3
+        slope = xp.exp(-k * log_mass) * (cross - mean * mean_z) / tau / tau / tau
         safe = xp.where(value > 0, value, 1.0)
-        root = xp.where(value > 0, xp.sqrt(radius / safe), xp.inf)
-        return root - 1, root * slope / (2 * safe)
+        root = xp.sqrt(radius / safe)
+        return xp.where(value > 0, root - 1, xp.inf), root * slope / (2 * safe)
 
     return _power_root(
         problem, divergence, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
