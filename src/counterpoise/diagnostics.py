@@ -153,7 +153,8 @@ def two_sample_auc(target_scores: Array, other_scores: Array, /) -> Estimate:
     error = xp.sqrt(_standard_error(xp, above - area) ** 2 + _standard_error(xp, below - xp.mean(below)) ** 2)
     undefined = xp.any(xp.isnan(target)) | xp.any(xp.isnan(other))
     nan = xp.zeros_like(area) + float("nan")
-    return Estimate(xp.where(undefined, nan, area), xp.where(undefined, nan, error))
+    given = target_scores.dtype
+    return Estimate(xp.astype(xp.where(undefined, nan, area), given), xp.astype(xp.where(undefined, nan, error), given))
 
 
 def calibration_table(probability: Array, outcome: Array, /, *, n_bins: int = 10) -> CalibrationTable:

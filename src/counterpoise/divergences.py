@@ -339,11 +339,12 @@ def divergence_value(divergence: Divergence, q: Array, p: Array, /) -> Array:
     """
     require_divergence(divergence)
     xp = namespace(q=q, p=p)
+    dtype = q.dtype
     q, p = aligned(xp, {"q": q, "p": p})
     live = p > 0
     terms = xp.where(live, p * divergence.f(xp.where(live, q / xp.where(live, p, 1.0), 1.0)), 0.0)
     outside = xp.any((p == 0) & (q > 0), axis=-1)
-    return xp.asarray(xp.where(outside, xp.inf, xp.sum(terms, axis=-1)))
+    return xp.astype(xp.where(outside, xp.inf, xp.sum(terms, axis=-1)), dtype)
 
 
 def require_divergence(divergence: object) -> None:

@@ -108,7 +108,7 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     Returns
     -------
     array, shape (..., n)
-        Clip of v + τp to [0, c], τ such that they sum to 1. Rows whose caps sum to less than 1, or with NaN values,
+        Clip of v + τp to [0, c], τ such that they sum to 1. Rows whose caps sum to less than 1, or with NaN or +inf values,
         NaN or negative caps or negative masses, are NaN; rows without a live atom 0.
 
     Raises
@@ -128,7 +128,7 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     p = xp.ones_like(v) if prior is None else rest[0]
     c = xp.zeros_like(v) + float(cap) if isinstance(cap, int | float) else rest[-1]
     valid = (c >= 0) & (p >= 0) & (p < xp.inf)
-    live = (p > 0) & (c > 0) & (v > -xp.inf)
+    live = (p > 0) & (c > 0) & (v != -xp.inf)
     bad = xp.any(~valid | (live & ~(v < xp.inf)), axis=-1, keepdims=True)
     most = xp.max(xp.where(live, p, 0.0), axis=-1, keepdims=True)
     p = xp.where(live & valid, p / xp.where(most > 0, most, 1.0), 0.0)
@@ -192,7 +192,8 @@ def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array) -> Arr
 
     start, _ = residual(xp.zeros_like(slack[..., :1]))
     done = done | (start >= 0)
-    missing = xp.where(done, 1.0, -start / xp.sum(p, axis=-1, keepdims=True))
+    total = xp.sum(p, axis=-1, keepdims=True)
+    missing = xp.where(done, 1.0, -start / xp.where(total > 0, total, 1.0))
     noise = xp.zeros_like(missing) + 2 * float(xp.finfo(slack.dtype).eps)
     low, high = 0.5 * missing, missing + xp.inf
     y = find_root(xp, residual, missing, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)

@@ -112,9 +112,7 @@ def test_splitters_are_taken(cv):
 @pytest.mark.parametrize("calibrate", ["temperature", "platt"])
 def test_calibration_mends_overconfidence(calibrate):
     X, y = gaussians([600, 600], [0.0, 0.7], width=60)
-    raw = make_pipeline(
-        PolynomialFeatures(2, interaction_only=True), StandardScaler(), LogisticRegression(C=100)
-    )
+    raw = make_pipeline(PolynomialFeatures(2, interaction_only=True), StandardScaler(), LogisticRegression(C=100))
 
     def loss(model):
         z = model.log_ratio_[:, 0]
@@ -154,9 +152,7 @@ def test_margins_are_no_log_odds_until_calibrated():
 def test_texts_through_a_pipeline_and_sparse_matrices():
     texts = [f"yes indeed {i % 7}" for i in range(40)] + [f"no never {i % 7}" for i in range(40)]
     y = np.repeat(["human", "bot"], 40)
-    whole = ClassifierRatio(make_pipeline(TfidfVectorizer(), LogisticRegression()), target="human").fit(
-        texts, y
-    )
+    whole = ClassifierRatio(make_pipeline(TfidfVectorizer(), LogisticRegression()), target="human").fit(texts, y)
     assert whole.ratio_[:40].min() > whole.ratio_[40:].max()
     counts = sparse.csr_matrix(TfidfVectorizer().fit_transform(texts))
     assert ClassifierRatio(target="human").fit(counts, y).ratio_.shape == (80,)

@@ -1,0 +1,204 @@
+"""Bad input says what was wrong, what is allowed and what to do: by exception for types, by status for values."""
+
+import math
+
+import numpy as np
+import pytest
+from formulas import DIVERGENCES
+
+import counterpoise as cp
+
+NAN = math.nan
+X = np.array([0.0, 1.0, 2.0])
+VERBS = {
+    "penalized": lambda x, amount=0.5, **kw: cp.penalized(x, cp.KL(), amount, **kw),
+    "constrained": lambda x, amount=0.1, **kw: cp.constrained(x, cp.KL(), amount, **kw),
+    "cvar": lambda x, amount=0.5, **kw: cp.cvar(x, amount, **kw),
+}
+every = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+NAMES = {"penalized": "penalty", "constrained": "radius", "cvar": "level"}
+
+
+@every
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex128"])
+def test_wrong_dtypes_of_losses(verb, dtype):
+    with pytest.raises(TypeError, match=f"losses has dtype {dtype}; real floating-point is needed"):
+        verb(X.astype(dtype))
+
+
+@every
+@pytest.mark.parametrize("dtype", ["int64", "bool", "complex128"])
+def test_wrong_dtypes_of_priors(verb, dtype):
+    with pytest.raises(TypeError, match=f"prior has dtype {dtype}"):
+        verb(X, prior=X.astype(dtype))
+
+
+@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize(
+    ("amount", "message"),
+    [(True, "is True; a float"), ("1", "is a str"), (np.array([1]), "has dtype int64"), (1j, "is a complex")],
+)
+def test_wrong_types_of_amounts(name, amount, message):
+    with pytest.raises(TypeError, match=f"{NAMES[name]} {message}"):
+        VERBS[name](X, amount)
+
+
+@every
+def test_lists_are_not_arrays(verb):
+    with pytest.raises(TypeError, match="losses is a list, not an array; pass a numpy, torch, jax"):
+        verb([0.0, 1.0])
+
+
+@every
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_an_empty_last_axis(verb, shape):
+    with pytest.raises(ValueError, match="its last axis must hold at least one value"):
+        verb(np.zeros(shape))
+
+
+@every
+def test_a_scalar_loss(verb):
+    with pytest.raises(ValueError, match="losses has shape \\(\\)"):
+        verb(np.array(1.0))
+
+
+@every
+def test_an_empty_batch_is_a_batch(verb):
+    solution = verb(np.zeros((0, 3)))
+    assert solution.weights.shape == (0, 3) and solution.value.shape == (0,)
+
+
+@every
+def test_mismatched_shapes(verb):
+    with pytest.raises(ValueError, match=r"shapes do not broadcast: losses \(3,\), prior \(2,\)"):
+        verb(X, prior=np.ones(2))
+    with pytest.raises(ValueError, match=r"has shape \(2,\); a float or an array of shape \(4,\) is needed"):
+        verb(np.zeros((4, 3)), np.ones(2))
+
+
+@every
+def test_mixed_libraries(verb):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="arrays of different libraries .losses: numpy, prior: torch"):
+        verb(X, prior=torch.ones(3))
+
+
+@every
+def test_mixed_devices(verb):
+    strict = pytest.importorskip("array_api_strict")
+    other = strict.asarray(X, device=strict.Device("device2"))
+    with pytest.raises(ValueError, match="arrays on different devices .*losses: .*CPU_DEVICE.*prior: .*device2"):
+        verb(strict.asarray(X), prior=other)
+
+
+@pytest.mark.parametrize(
+    ("losses", "amount", "prior", "status"),
+    [
+        ([0.0, NAN, 1.0], None, None, "NAN_LOSS"),
+        ([0.0, 1.0, 2.0], None, [1.0, -1.0, 1.0], "INVALID_PRIOR"),
+        ([0.0, 1.0, 2.0], None, [1.0, NAN, 1.0], "INVALID_PRIOR"),
+        ([0.0, 1.0, 2.0], None, [1.0, math.inf, 1.0], "INVALID_PRIOR"),
+        ([0.0, 1.0, 2.0], None, [0.0, 0.0, 0.0], "EMPTY_PRIOR"),
+        ([-math.inf, -math.inf, 1.0], None, [1.0, 1.0, 0.0], "EMPTY_PRIOR"),
+        ([0.0, 1.0, 2.0], -1.0, None, "INVALID_AMOUNT"),
+        ([0.0, 1.0, 2.0], NAN, None, "INVALID_AMOUNT"),
+    ],
+)
+@every
+def test_wrong_values_set_the_status_of_their_row_alone(verb, losses, amount, prior, status):
+    batch = np.array([X, losses])
+    masses = None if prior is None else np.array([np.ones(3), prior])
+    solution = verb(batch, prior=masses) if amount is None else verb(batch, np.array([0.5, amount]), prior=masses)
+    alone = verb(X) if amount is None else verb(X, 0.5)
+    np.testing.assert_array_equal(solution.weights[0], alone.weights)
+    assert int(solution.status[0]) == int(alone.status)
+    code = cp.Status[status]
+    assert int(solution.status[1]) == code
+    assert np.isnan(solution.value[1]) and np.isnan(solution.gap[1])
+    wanted = np.zeros(3) if status == "EMPTY_PRIOR" else np.full(3, NAN)
+    np.testing.assert_array_equal(solution.weights[1], wanted)
+    with pytest.raises(RuntimeError, match=r"row \(1,\): " + code.message[:30].replace("(", r"\(")):
+        cp.raise_on_failure(solution)
+
+
+@pytest.mark.parametrize("level", [0.0, -0.1, 1.0000001, math.inf])
+def test_levels_outside_their_range(level):
+    assert int(cp.cvar(X, level).status) == cp.Status.INVALID_AMOUNT
+
+
+@pytest.mark.parametrize("smoothing", [-1.0, NAN, True, "1", None])
+def test_wrong_smoothing(smoothing):
+    with pytest.raises(ValueError, match="smoothing is .*; a float >= 0"):
+        cp.cvar(X, 0.5, smoothing=smoothing)
+
+
+@pytest.mark.parametrize("wrong", ["KL", cp.KL, None, 2.0])
+def test_a_divergence_is_an_instance(wrong):
+    for call in (cp.penalized, cp.constrained):
+        with pytest.raises(TypeError, match="pass an instance such as KL"):
+            call(X, wrong, 1.0)
+    with pytest.raises(TypeError, match="pass an instance"):
+        cp.max_radius(wrong, X)
+
+
+@pytest.mark.parametrize("a", [NAN, math.inf, True, "2"])
+def test_a_cressie_read_exponent_is_a_finite_number(a):
+    with pytest.raises(ValueError, match="a finite real number is needed"):
+        cp.CressieRead(a)
+
+
+@pytest.mark.parametrize("d", DIVERGENCES, ids=repr)
+def test_max_radius_of_bad_rows_is_nan(d):
+    assert np.isnan(cp.max_radius(d, np.array([0.0, NAN])))
+
+
+def test_objectives():
+    ratio = np.array([1.0, -1.0, 2.0])
+    for found in (cp.reweighted(X, ratio), cp.target_dro(X, ratio, cp.KL(), radius=0.1), cp.dora(X, ratio, 1.0)):
+        with pytest.raises(RuntimeError, match="negative|NaN"):
+            cp.raise_on_failure(found)
+    # two negative masses do not multiply to a valid one
+    assert int(cp.reweighted(X, ratio, prior=ratio).status) >= cp.Status.NOT_CONVERGED
+    with pytest.raises(ValueError, match="give exactly one of them"):
+        cp.target_dro(X, np.ones(3), cp.KL())
+    with pytest.raises(ValueError, match="give exactly one of them"):
+        cp.target_dro(X, np.ones(3), cp.KL(), penalty=1.0, radius=1.0)
+
+
+def test_spectra():
+    for wrong in (lambda: cp.Superquantile(0.0), lambda: cp.Extremile(0.5), lambda: cp.Exponential(-1.0)):
+        with pytest.raises(ValueError, match="a float .* is needed"):
+            wrong()
+    with pytest.raises(TypeError, match="pass an instance such as Superquantile"):
+        cp.spectral(X, cp.Extremile)
+
+
+def test_groups():
+    groups = np.array([0, 0, 1])
+    with pytest.raises(TypeError, match="groups has dtype float64; integers"):
+        cp.group_weights(X, X, n_groups=2)
+    with pytest.raises(ValueError, match="n_groups is 0"):
+        cp.group_weights(X, groups, n_groups=0)
+    with pytest.raises(ValueError, match="give exactly one of penalty and radius"):
+        cp.group_weights(X, groups, n_groups=2, divergence=cp.KL())
+    with pytest.raises(ValueError, match="give neither penalty nor radius; given: radius"):
+        cp.group_weights(X, groups, n_groups=2, radius=1.0)
+    with pytest.raises(ValueError, match="size_adjustment is -1"):
+        cp.group_weights(X, groups, n_groups=2, size_adjustment=-1.0)
+    assert int(cp.group_weights(X, groups, n_groups=1).status) == cp.Status.INVALID_GROUP
+    assert int(cp.group_weights(X, groups - 1, n_groups=2).status) == cp.Status.INVALID_GROUP
+
+
+def test_projections():
+    with pytest.raises(TypeError, match="only ChiSquare"):
+        cp.project_ball(X, cp.KL(), 0.1)
+    for bad in (
+        cp.project_simplex(np.array([0.0, NAN])),
+        cp.project_ball(X, cp.ChiSquare(), -1.0),
+        cp.project_capped_simplex(X, cap=0.3),  # 3 · 0.3 < 1
+        cp.project_capped_simplex(X, cap=NAN),
+        cp.project_capped_simplex(np.array([0.0, NAN]), cap=1.0),
+        cp.project_simplex(X, prior=-X),
+    ):
+        assert np.isnan(bad).all()
+    assert (cp.project_capped_simplex(X, cap=1.0, prior=np.zeros(3)) == 0).all()
