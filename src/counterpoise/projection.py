@@ -108,8 +108,8 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     Returns
     -------
     array, shape (..., n)
-        Clip of v + τp to [0, c], τ such that they sum to 1. Rows whose caps sum to less than 1, or with NaN or +inf values,
-        NaN or negative caps or negative masses, are NaN; rows without a live atom 0.
+        Clip of v + τp to [0, c], τ such that they sum to 1. Rows whose caps sum to less than 1, or with NaN or
+        +inf values, NaN or negative caps or negative masses, are NaN; rows without a live atom 0.
 
     Raises
     ------
