@@ -84,14 +84,14 @@ def outcomes_of(accuracies, *, test=500, train=1000):
 def test_intervals_hold_for_all_arms_together_and_count_the_overlap():
     generator = np.random.default_rng(0)
     accuracies = 0.6 + 0.01 * generator.normal(size=(8, len(ARMS)))
-    fresh = compare_outcomes(outcomes_of(accuracies), independent=True).against["ERM"]
-    again = compare_outcomes(outcomes_of(accuracies), independent=False).against["ERM"]
+    fresh = compare_outcomes(outcomes_of(accuracies), shared=0.0).against["ERM"]
+    again = compare_outcomes(outcomes_of(accuracies), shared=0.3).against["ERM"]
     for i in range(1, len(ARMS)):
         differences = accuracies[:, i] - accuracies[:, 0]
         level = 1 - 0.05 / (len(ARMS) - 1)
         low, high = stats.t.interval(level, 7, differences.mean(), stats.sem(differences))
         assert (fresh[i].low, fresh[i].high) == pytest.approx((low, high))
-        widening = math.sqrt((1 / 8 + 500 / 1000) / (1 / 8))
+        widening = math.sqrt((1 / 8 + 0.3 / 0.7) / (1 / 8))
         assert again[i].high - again[i].mean == pytest.approx(widening * (high - differences.mean()))
 
 
@@ -99,7 +99,7 @@ def test_chance_alone_rarely_reads_as_help():
     """Where no arm is better "helps" is a false alarm: the intervals promise at most 5 % of them."""
     generator = np.random.default_rng(0)
     alarms = sum(
-        compare_outcomes(outcomes_of(0.6 + 0.02 * generator.normal(size=(10, len(ARMS)))), independent=True).helps
+        compare_outcomes(outcomes_of(0.6 + 0.02 * generator.normal(size=(10, len(ARMS)))), shared=0.0).helps
         for _ in range(400)
     )
     # "helps" looks at one side only, so its rate is about half; 20 of 400 has mean 10 and deviation 3.1 beneath it
@@ -121,19 +121,19 @@ def test_the_verdict_follows_the_intervals(gain_over_erm, gain_of_target, says):
     accuracies = 0.6 + 1e-3 * generator.normal(size=(10, len(ARMS)))
     accuracies[:, NAMES.index("reweighting")] += gain_over_erm
     accuracies[:, NAMES.index("target only")] += gain_of_target
-    assert says in compare_outcomes(outcomes_of(accuracies), independent=True).verdict
+    assert says in compare_outcomes(outcomes_of(accuracies), shared=0.0).verdict
 
 
 def test_a_harmful_arm_is_named():
     accuracies = 0.6 + 1e-3 * np.random.default_rng(0).normal(size=(10, len(ARMS)))
     accuracies[:, NAMES.index("DoRA")] -= 0.1
-    assert "Worse than ERM beyond chance: DoRA." in compare_outcomes(outcomes_of(accuracies), independent=True).verdict
+    assert "Worse than ERM beyond chance: DoRA." in compare_outcomes(outcomes_of(accuracies), shared=0.0).verdict
 
 
 @pytest.mark.slow
 def test_weighting_helps_in_the_shifted_world_and_not_without_shift():
     found = {
-        world.title: compare_outcomes([world_outcomes(world, seed) for seed in range(6)], independent=True)
+        world.title: compare_outcomes([world_outcomes(world, seed) for seed in range(6)], shared=0.0)
         for world in (BIASED, SAME)
     }
     assert found[BIASED.title].helps and "Weighting helps here" in found[BIASED.title].verdict

@@ -41,20 +41,22 @@ def distance(d, q, p):
     return sum(pi * ((qi / pi) ** a - 1) for qi, pi in zip(q, p, strict=True)) / (a * (a - 1))
 
 
-def bisect(function, low, high):
-    """Root of an increasing function by bisection, to every digit that there is."""
-    for _ in range(150):
+def root(function, low, high):
+    """Root of an increasing function: bisection into its neighbourhood, then regula falsi to every digit there is."""
+    for _ in range(20):
         middle = (low + high) / 2
         if function(middle) < 0:
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    if function(high) == mp.inf:
+        return root(function, low, high)
+    return mp.findroot(function, (low, high), solver="anderson", tol=mp.mpf(10) ** -70, maxsteps=60, verify=False)
 
 
 def penalized(losses, prior, d, penalty):
     """Weights of the penalised problem on the atoms with prior, as mpf."""
-    x, p = [mp.mpf(float(loss)) for loss in losses], [mp.mpf(float(mass)) for mass in prior]
+    x, p = [mp.mpf(loss) for loss in losses], [mp.mpf(mass) for mass in prior]
     p = [mass / sum(p) for mass in p]
     function, limit = link(d)
     penalty = mp.mpf(penalty)
@@ -65,16 +67,16 @@ def penalized(losses, prior, d, penalty):
         s = [v - below for below in x]
         return mp.inf if max(s) >= limit else sum(pi * function(x) for pi, x in zip(p, s, strict=True)) - 1
 
-    v = bisect(excess, mp.mpf(0), high)
+    v = root(excess, mp.mpf(0), high)
     q = [pi * function(v - below) for pi, below in zip(p, x, strict=True)]
     return [mass / sum(q) for mass in q]
 
 
 def constrained(losses, prior, d, radius):
     """Weights of the constrained problem, radius below saturation, by a secant on the logarithm of the penalty."""
-    p = [mp.mpf(float(mass)) for mass in prior]
+    p = [mp.mpf(mass) for mass in prior]
     p = [x / sum(p) for x in p]
-    spread = mp.mpf(float(max(losses))) - mp.mpf(float(min(losses)))
+    spread = mp.mpf(max(losses)) - mp.mpf(min(losses))
 
     def short(log_penalty):
         q = penalized(losses, prior, d, spread * mp.exp(log_penalty))

@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 _BATCH = 2048
 _MOST_ROWS = 20_000  # a small policy learns no more from more, and its features stay in memory
 _DIMENSIONS = 100
+_LARGEST = 1e100  # beyond it squares, which scaling needs, leave the range of float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def run(options: CompareOptions) -> None:
         check_destination(options.out.with_suffix(suffix), inputs=[options.data], force=options.force)
     lists = read_lists(options)
     outcomes = split_outcomes(lists, options)
-    found = compare_outcomes(outcomes, independent=False)
+    found = compare_outcomes(outcomes, shared=options.test_share)
     write_comparison({options.data.name: (outcomes, found)}, options.out)
 
 
@@ -121,7 +122,26 @@ def _featuriser(options: CompareOptions, column: str) -> Featuriser:
 
 def _features(table: Table, featuriser: Featuriser, kept: NDArray[np.bool_]) -> Matrix:
     rows = numbered_rows(table, featuriser, kept, f"reading {featuriser.columns[0]}")
-    return stack([featuriser.matrix(batch, path=table.path) for batch in batched(rows, _BATCH)])
+    made = []
+    for batch in batched(rows, _BATCH):
+        part = featuriser.matrix(batch, path=table.path)
+        _refuse_huge(part, [number for number, _ in batch], featuriser, table)
+        made.append(part)
+    return stack(made)
+
+
+def _refuse_huge(part: Matrix, numbers: list[int], featuriser: Featuriser, table: Table) -> None:
+    if sparse.issparse(part):
+        return  # counts of words
+    largest = np.abs(part).max(axis=1)
+    row = int(largest.argmax())
+    if largest[row] > _LARGEST:
+        raise InputError(
+            f"feature column '{featuriser.columns[0]}' holds ±{largest[row]:.3g}, too large to scale: "
+            f"bring it below {_LARGEST:.0e}",
+            path=table.path,
+            row=numbers[row],
+        )
 
 
 def split_outcomes(lists: Lists, options: CompareOptions) -> list[Outcome]:

@@ -16,9 +16,10 @@ def demo(
 ) -> None:
     """Generate worlds with and without a shift, weigh one of them, and compare seven ways to train on each.
 
-    Pairs come from people (the target, 40 pairs), from a model that judges as they do (300) and from one
-    that judges differently (600). Where the two models' pairs can be told apart weighting helps; where they cannot,
-    or where nothing differs, it does not, and the table says so. Takes less than a minute, and needs no download.
+    Pairs come from people (the target, 40 pairs), from a model that judges as they do (300) and from one that
+    judges differently (600). Weighting gains most where the two models also write differently; where they write
+    alike only the preferences tell them apart, and it gains less; where nothing differs it gains nothing, and the
+    verdict says so. Takes less than a minute, and needs no download.
     """
     from .demonstration import run
 

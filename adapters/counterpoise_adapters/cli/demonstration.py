@@ -63,7 +63,7 @@ def run(out: Path, *, seeds: int, seed: int, force: bool) -> None:
     with steps("comparing", 3 * seeds * len(ARMS)) as advance:
         for world in (BIASED, ALIKE, SAME):
             outcomes = [world_outcomes(world, seed + s, advance) for s in range(seeds)]
-            found[world.title] = (outcomes, compare_outcomes(outcomes, independent=True))
+            found[world.title] = (outcomes, compare_outcomes(outcomes, shared=0.0))
     write_comparison(found, out / "demo")
 
 

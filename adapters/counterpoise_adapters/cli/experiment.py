@@ -103,7 +103,7 @@ def choose_split(
     --------
     >>> source, key = np.array([0, 0, 1, 1]), np.array([7, 8, 7, 8])
     >>> choose_split(source, key, target_rows=None, other_rows=None, test_share=0.5, seed=0)
-    (array([0, 2]), array([1]))
+    (array([1, 3]), array([0]))
     """
     generator = np.random.default_rng(seed)
     keys = generator.permutation(np.unique(key[source == 0]))

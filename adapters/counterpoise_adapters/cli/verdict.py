@@ -52,20 +52,22 @@ class Comparison:
     verdict: str
 
 
-def compare_outcomes(outcomes: list[Outcome], *, independent: bool, confidence: float = 0.95) -> Comparison:
+def compare_outcomes(outcomes: list[Outcome], *, shared: float, confidence: float = 0.95) -> Comparison:
     """Compare paired outcomes, one a seed.
 
     Parameters
     ----------
     outcomes : list of Outcome
         At least two.
-    independent : bool
-        Whether every seed drew fresh data. Otherwise the seeds split the same rows again and their outcomes depend on
-        each other: the variance is then multiplied by 1/J + test/train (Nadeau and Bengio, Machine Learning 52, 2003)
-        in place of 1/J.
+    shared : float
+        Share of their test lists that two seeds have in common, in [0, 1): 0 where every seed draws fresh data, the
+        share held out where seeds split the same rows again. The outcomes of J seeds then correlate by about so much,
+        and the variance is multiplied by 1/J + shared/(1 - shared) in place of 1/J (Nadeau and Bengio, Machine
+        Learning 52, 2003). Their test/train is the same number where all rows are alike; where a few target rows are
+        tested and many others train as well, it would promise far too narrow intervals.
     confidence : float
         Simultaneous over all arms that are compared with a baseline (Bonferroni), so that the best of many is not
-        found better by its luck.
+        found better by its luck. No interval is narrower than the rounding of an accuracy over so many lists allows.
 
     Returns
     -------
@@ -74,23 +76,26 @@ def compare_outcomes(outcomes: list[Outcome], *, independent: bool, confidence: 
     """
     right = np.stack([outcome.accuracy for outcome in outcomes])
     loss = np.stack([outcome.log_loss for outcome in outcomes])
-    overlap = 0.0 if independent else float(np.mean([outcome.test / outcome.train for outcome in outcomes]))
+    overlap = shared / (1.0 - shared)
+    step = float(np.mean([1.0 / outcome.test for outcome in outcomes]))
     names = [arm.name for arm in ARMS]
     against = {}
     for baseline in BASELINES:
         other = names.index(baseline)
         against[baseline] = [
-            None if i == other else _interval(right[:, i] - right[:, other], overlap, confidence)
+            None if i == other else _interval(right[:, i] - right[:, other], overlap, step, confidence)
             for i in range(len(names))
         ]
     helps, verdict = _verdict(names, right.mean(axis=0), loss.mean(axis=0), against)
     return Comparison(right, loss, against, helps, verdict)
 
 
-def _interval(differences: Floats, overlap: float, confidence: float) -> Interval:
+def _interval(differences: Floats, overlap: float, step: float, confidence: float) -> Interval:
     seeds = len(differences)
     mean = float(differences.mean())
-    error = float(np.sqrt((1.0 / seeds + overlap) * differences.var(ddof=1)))
+    # accuracies move in steps of 1/lists: a few equal differences are rounding, and no proof of certainty
+    variance = max(float(differences.var(ddof=1)), step * step / 12.0)
+    error = float(np.sqrt((1.0 / seeds + overlap) * variance))
     each = 1.0 - (1.0 - confidence) / (len(ARMS) - 1)
     half = float(stats.t.ppf(0.5 + each / 2.0, seeds - 1)) * error
     return Interval(mean, mean - half, mean + half)
