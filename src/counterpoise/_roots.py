@@ -80,7 +80,7 @@ def find_root(
         # while nothing bounds the root from one side, the exponent of the step doubles
         ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.maximum(xp.where(x0 > 0, xp.minimum(x, x0), 1.0), tiny), 8.0)
         growth = xp.clip(ratio, 8.0, 1e8) ** 2
-        far = xp.where(lo > 0, lo, xp.maximum(hi / growth, tiny) / growth)
+        far = xp.where(lo > 0, lo, xp.maximum(hi / growth / growth, tiny))
         middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)
         middle = xp.where(hi < xp.inf, middle, xp.minimum(x * growth, huge))
         safe = xp.where((slope > 0) & (slope < xp.inf), slope, 1.0)

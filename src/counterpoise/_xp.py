@@ -55,6 +55,11 @@ def is_traced(array: Array) -> bool:
     return False
 
 
+def anywhere(mask: Array) -> bool:
+    """Tell whether any entry may be true: a look at eager arrays saves whole passes; traced ones are not looked at."""
+    return is_traced(mask) or bool(aac.array_namespace(mask).any(mask))
+
+
 def cheap_order(array: Array) -> Array | None:
     """Return the order that sorts the last axis where numpy's vectorised sort can do it, which CPU torch borrows."""
     if is_traced(array):

@@ -173,12 +173,8 @@ def spectral(losses: Array, spectrum: Spectrum, /, *, prior: Array | None = None
     share = xp.where(block > 0, p / xp.where(block > 0, block, 1.0), 0.0)
     q = share * (spectrum.top(down_to) - spectrum.top(above))
     back = xp.argsort(order, axis=-1, stable=True)
-    answer = Answer(
-        xp.take_along_axis(q, back, axis=-1),
-        xp.ones_like(problem.mean),
-        xp.max(problem.x, axis=-1, keepdims=True),
-        problem.mean,
-    )
+    lowest = xp.max(problem.x, axis=-1, keepdims=True)
+    answer = Answer(xp.take_along_axis(q, back, axis=-1), xp.ones_like(problem.mean), lowest)
     gap = _choquet_gap(problem, spectrum, x, mass, answer.q)
     none = xp.zeros_like(gap)
     return finish(problem, answer, gap=gap, cost=none, saturated=none > 0, multiplier=none)

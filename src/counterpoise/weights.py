@@ -226,12 +226,10 @@ def cvar(
         q, shift = xp.where(lam > 0, smooth, q), xp.where(lam > 0, smooth_shift, shift)
     spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q)) if smoothing > 0 else xp.zeros_like(lam)
     bounded = xp.where(lam < xp.inf, lam, 0.0)
-    answer = choose(
-        problem, Answer(q, xp.ones_like(lam), shift, spent), uniform=uniform, saturated=xp.zeros_like(uniform)
-    )
+    answer = choose(problem, Answer(q, xp.ones_like(lam), shift), uniform=uniform, saturated=xp.zeros_like(uniform))
     moved = (answer.q - problem.p) * problem.x
     conjugate = _capped_conjugate(problem, alpha, shift, bounded if smoothing > 0 else None)
-    bound, gain = problem.reduce.sum(xp.where(problem.live, problem.p * (conjugate - (shift - problem.x)), 0.0), moved)
+    bound, gain = problem.reduce.sum(problem.masked(problem.p * (conjugate - (shift - problem.x)), 0.0), moved)
     gap = xp.where(uniform, 0.0, bound + bounded * spent + gain)
     multiplier = xp.zeros_like(alpha) + float(smoothing)
     none = xp.zeros_like(uniform)
@@ -291,4 +289,4 @@ def _move_mass(moved: Array, problem: Problem, penalty: Array) -> Answer:
     xp, p = problem.xp, problem.p
     (total,) = problem.reduce.sum(moved)
     share = xp.where(problem.argmax, p, 0.0) / xp.where(problem.mass > 0, problem.mass, 1.0)
-    return Answer(p - moved + total * share, penalty, penalty / 2, total)
+    return Answer(p - moved + total * share, penalty, penalty / 2)

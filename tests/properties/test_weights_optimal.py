@@ -50,6 +50,13 @@ def test_float32_solutions_are_certified(d, verb, data):
     certify(narrow.astype(np.float64), masses.astype(np.float64), d, verb, float(np.float32(amount)), solution)
 
 
+def test_a_multiplier_near_the_smallest_number_is_found():
+    losses, prior = np.array([0.0, 1.0], np.float32), np.array([2.0, 314.19066029], np.float32)
+    solution = cp.constrained(losses, cp.ReverseKL(), 0.5, prior=prior)
+    assert 1.6e-35 < float(solution.multiplier) < 1.8e-35
+    certify(losses.astype(float), prior.astype(float), cp.ReverseKL(), cp.constrained, 0.5, solution)
+
+
 @every
 @settings(max_examples=25)
 @given(data=st.data())

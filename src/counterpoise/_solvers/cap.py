@@ -91,7 +91,7 @@ def capped_tilt(problem: Problem, level: Array, last: Array, smoothing: Array, d
     cap = 1 / level
     highest = 0.9 * math.log(float(xp.finfo(p.dtype).max))
     tilt = xp.exp(xp.clip((last - problem.x) / smoothing, -2 * highest, highest))
-    tilt = xp.where(problem.live, tilt, 0.0)
+    tilt = problem.masked(tilt, 0.0)
 
     def step(factor: Array, stop: Array) -> State:
         free = (factor * tilt < cap) & problem.live
@@ -103,6 +103,6 @@ def capped_tilt(problem: Problem, level: Array, last: Array, smoothing: Array, d
     (above,) = problem.reduce.sum(xp.where(problem.live & (problem.x < last), p, 0.0))
     start = (1 - above * cap) / xp.where(above < 1, 1 - above, 1.0)
     factor, _ = iterate(xp, step, (start, done), steps=STEPS)
-    q = xp.where(problem.live, p * xp.minimum(factor * tilt, cap), 0.0)
+    q = problem.masked(p * xp.minimum(factor * tilt, cap), 0.0)
     (total,) = problem.reduce.sum(q)
     return q / xp.where(total > 0, total, 1.0), last + smoothing * xp.log(xp.where(factor > 0, factor, 1.0))

@@ -46,9 +46,7 @@ def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Arra
     xp, p, x = problem.xp, problem.p, problem.x
 
     def step(delta: Array, stop: Array) -> State:
-        active = xp.astype(x < delta, p.dtype)
-        active *= p
-        new = xp.minimum(edge(active, x), delta)
+        new = xp.minimum(edge(xp.where(x < delta, p, 0.0), x), delta)
         return xp.where(stop, delta, new), stop | (new >= delta)
 
     delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
@@ -58,12 +56,10 @@ def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Arra
     y = x - atom
     last = edge(active, y)
     reach = xp.where(last < xp.inf, last, xp.where(delta < xp.inf, delta - atom, 1.0))
-    w = active * xp.maximum(reach - y, 0.0)
+    w = xp.maximum(reach - y, 0.0)
+    w *= active
     penalty, mass, first, outside = problem.reduce.sum(w, active, active * y, p - active)
     safe = xp.where(penalty > 0, penalty, 1.0)
-    q = w / safe
-    off = xp.where(problem.live, q / xp.where(problem.live, p, 1.0) - 1, 0.0)
-    (square,) = problem.reduce.sum(p * off * off)
     # δ − λ, for half of χ²
     shift = atom + (first + safe * outside) / xp.where(mass > 0, mass, 1.0)
-    return Answer(q, safe, shift, square / 2)
+    return Answer(w / safe, safe, shift)

@@ -29,7 +29,7 @@ def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, do
         return divergence.link_below(limit / (1 + z) + scaled_x)
 
     def residual(z: Array) -> tuple[Array, None]:
-        return problem.reduce.sum(xp.where(problem.live, problem.p * (ratio_at(z) - 1), 0.0))[0], None
+        return problem.reduce.sum(problem.masked(problem.p * (ratio_at(z) - 1), 0.0))[0], None
 
     flat = done | (problem.mean == 0)
     start = problem.mean / penalty
@@ -49,11 +49,10 @@ def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, do
         steps=STEPS,
     )
     z = xp.where(flat, 0.0, z)
-    t = xp.where(problem.live, ratio_at(z), 1.0)
-    w = xp.where(problem.live, problem.p * xp.where(t < xp.inf, t, 1.0), 0.0)
+    t = problem.masked(ratio_at(z), 1.0)
+    w = problem.masked(problem.p * xp.where(t < xp.inf, t, 1.0), 0.0)
     (total,) = problem.reduce.sum(w)
-    q = w / xp.where(total > 0, total, 1.0)
-    return Answer(q, penalty, shift_at(z) * penalty, divergence_of(problem, divergence, q))
+    return Answer(w / xp.where(total > 0, total, 1.0), penalty, shift_at(z) * penalty)
 
 
 def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: Array) -> Answer:
@@ -62,7 +61,7 @@ def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: 
     start = xp.where(done, 1.0, xp.sqrt(2 * radius / spread(problem)))
 
     def residual(t: Array) -> tuple[Array, None]:
-        value = generic_penalty(problem, divergence, 1 / t, done).divergence
+        value = divergence_of(problem, divergence, generic_penalty(problem, divergence, 1 / t, done).q)
         return xp.sqrt(xp.where(value > 0, value, 0.0)) - xp.sqrt(radius), None
 
     t = find_root(

@@ -10,9 +10,9 @@ from .ball import STEPS, rounding, spread, squared
 
 def kl_at(problem: Problem, t: Array) -> Answer:
     """Exponential weights at t = R/λ."""
-    w, mass, log_mass, centre, mean, _ = _tilt(problem, t)
+    w, mass, log_mass, centre, _, _ = _tilt(problem, t)
     penalty = 1 / problem.xp.where(t > 0, t, 1.0)
-    return Answer(w / mass, penalty, centre - penalty * log_mass, mean - log_mass)
+    return Answer(w / mass, penalty, centre - penalty * log_mass)
 
 
 def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array, Array]:

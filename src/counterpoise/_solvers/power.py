@@ -34,18 +34,16 @@ def _power_at(problem: Problem, divergence: Power, tau: Array, slack: Array | No
     """Return the family's weights at its scale τ: q ∝ p(1 − kx/τ)₊^{1/k} with λ = τW^k, k = a − 1."""
     xp, k = problem.xp, divergence.exponent - 1
     y, log_mass, _ = _power_weights(problem, k, tau, slack)
-    w = xp.where(problem.live, problem.p * xp.exp(y - log_mass), 0.0)
+    w = problem.masked(problem.p * xp.exp(y - log_mass), 0.0)
     penalty = tau * xp.exp(k * log_mass)
     (total,) = problem.reduce.sum(w)
-    value = _power_divergence(problem, divergence, y - log_mass)
     shift = -penalty * expm1_ratio(xp, -k, log_mass)
-    return Answer(w / xp.where(total > 0, total, 1.0), penalty / divergence.scale, shift, value)
+    return Answer(w / xp.where(total > 0, total, 1.0), penalty / divergence.scale, shift)
 
 
 def _power_divergence(problem: Problem, divergence: Power, log_ratio: Array) -> Array:
-    xp = problem.xp
-    terms = problem.p * divergence.f_of_log(xp.where(problem.live, log_ratio, 0.0))
-    return problem.reduce.sum(xp.where(problem.live, terms, 0.0))[0]
+    terms = problem.p * divergence.f_of_log(problem.masked(log_ratio, 0.0))
+    return problem.reduce.sum(problem.masked(terms, 0.0))[0]
 
 
 def _power_root(
