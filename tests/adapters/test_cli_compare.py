@@ -1,4 +1,4 @@
-"""The compare and demo commands: an exact policy, honest intervals, and what wrong input gets."""
+"""The compare command: an exact policy, honest intervals, and what wrong input gets."""
 
 import csv
 import json
@@ -9,11 +9,10 @@ import sys
 import numpy as np
 import pytest
 from counterpoise_adapters.cli.arms import ARMS
-from counterpoise_adapters.cli.demonstration import COUNTS, world_outcomes
 from counterpoise_adapters.cli.experiment import Outcome, choose_split
 from counterpoise_adapters.cli.policy import accuracy, fit_policy, ranking_losses
 from counterpoise_adapters.cli.verdict import compare_outcomes
-from counterpoise_adapters.cli.worlds import BIASED, SAME, draw_pairs
+from counterpoise_adapters.cli.worlds import BIASED, draw_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -95,6 +94,23 @@ def test_intervals_hold_for_all_arms_together_and_count_the_overlap():
         assert again[i].high - again[i].mean == pytest.approx(widening * (high - differences.mean()))
 
 
+@pytest.mark.parametrize("seeds", [2, 10])
+def test_equal_differences_are_no_certainty(seeds):
+    accuracies = np.full((seeds, len(ARMS)), 0.6)
+    accuracies[:, NAMES.index("DoRA")] += 0.1 / 20  # a tenth of a list more, every time
+    found = compare_outcomes(outcomes_of(accuracies, test=20), shared=0.3)
+    assert all(i.low < 0 < i.high for i in found.against["ERM"] if i is not None) and not found.helps
+
+
+def test_few_test_rows_widen_the_intervals_however_many_others_train():
+    accuracies = 0.6 + 0.05 * np.random.default_rng(0).normal(size=(10, len(ARMS)))
+    few, many = (
+        compare_outcomes(outcomes_of(accuracies, test=30, train=train), shared=0.3).against["ERM"][1]
+        for train in (100, 100_000)
+    )
+    assert few == many
+
+
 def test_chance_alone_rarely_reads_as_help():
     """Where no arm is better "helps" is a false alarm: the intervals promise at most 5 % of them."""
     generator = np.random.default_rng(0)
@@ -128,16 +144,6 @@ def test_a_harmful_arm_is_named():
     accuracies = 0.6 + 1e-3 * np.random.default_rng(0).normal(size=(10, len(ARMS)))
     accuracies[:, NAMES.index("DoRA")] -= 0.1
     assert "Worse than ERM beyond chance: DoRA." in compare_outcomes(outcomes_of(accuracies), shared=0.0).verdict
-
-
-@pytest.mark.slow
-def test_weighting_helps_in_the_shifted_world_and_not_without_shift():
-    found = {
-        world.title: compare_outcomes([world_outcomes(world, seed) for seed in range(6)], shared=0.0)
-        for world in (BIASED, SAME)
-    }
-    assert found[BIASED.title].helps and "Weighting helps here" in found[BIASED.title].verdict
-    assert not found[SAME.title].helps and "does not help here" in found[SAME.title].verdict
 
 
 def run(*arguments, cwd):
@@ -203,6 +209,7 @@ def test_compare_reads_text(tmp_path):
         (["pairs.jsonl", "--target", "source=human", "--numbers", "--target-rows", "4"], "cv"),
         (["pairs.jsonl", "--target", "source=human", "--numbers", "--out", "no/where"], "folder no does not exist"),
         (["nan.jsonl", "--target", "source=human", "--numbers"], "nan.jsonl, row 2: feature column 'rejected' is nan"),
+        (["huge.jsonl", "--target", "source=human", "--numbers"], "huge.jsonl, row 2: feature column 'rejected' holds"),
         (["empty.jsonl", "--target", "source=human"], "empty.jsonl: the file is empty"),
         (["latin.jsonl", "--target", "source=human"], "latin.jsonl, row 1: not UTF-8"),
     ],
@@ -211,6 +218,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, arguments, says):
     write_pairs(tmp_path / "pairs.jsonl")
     row = '{"source": "%s", "chosen": [1.0], "rejected": [%s]}\n'
     (tmp_path / "nan.jsonl").write_text(row % ("human", "2.0") + row % ("bot", "NaN"))
+    (tmp_path / "huge.jsonl").write_text(row % ("human", "2.0") + row % ("bot", "-1e200"))
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "latin.jsonl").write_bytes('{"source": "bücher"}\n'.encode("latin-1"))
     before = sorted(tmp_path.iterdir())
@@ -218,31 +226,6 @@ def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
     assert sorted(tmp_path.iterdir()) == before
-
-
-@pytest.mark.slow
-def test_demo_writes_everything_without_torch(tmp_path):
-    script = """
-import sys
-from counterpoise_adapters.cli import main
-sys.argv = ["counterpoise", "demo", "--seeds", "2"]
-try:
-    main()
-finally:
-    assert "torch" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "counterpoise-demo"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "demo.csv", "demo.png", "pairs.jsonl", "weighed.html", "weighed.jsonl",
-    ]  # fmt: skip
-    weighed = [json.loads(line) for line in (folder / "weighed.jsonl").read_text().splitlines()]
-    assert len(weighed) == sum(COUNTS)
-    assert np.mean([row["weight"] for row in weighed]) == pytest.approx(1.0)
-    assert done.stdout.count("trained by") == 3
-    refused = run("demo", cwd=tmp_path)
-    assert refused.returncode == 2 and "--force" in refused.stderr
 
 
 def test_every_arm_is_an_objective_of_the_core():
