@@ -1,0 +1,303 @@
+"""A mixin for TRL's trainers: watch the stock loss being reduced, and weigh what it is reduced from."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+import counterpoise as cp
+
+from ..pytorch.config import RobustConfig, Tilt
+from ..pytorch.distributed import gather
+from .columns import Carrier, check, number, unpack
+from .watch import Watch, terms
+
+if TYPE_CHECKING:
+
+    class Base:
+        """What a trainer has, for type checkers, which run without TRL."""
+
+        data_collator: Any
+        _signature_columns: Any
+        compute_loss: Any
+        compute_ref_log_probs: Any
+        get_batch_samples: Any
+        log: Any
+        prediction_step: Any
+        _generate_and_score_completions: Any
+        _set_signature_columns_if_needed: Any
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+else:
+    Base = object
+
+BOOKS = ("_metrics", "_stored_metrics", "_total_train_tokens")  # what compute_loss writes down
+SHIFT = "counterpoise_shift"
+
+
+class Weighed(NamedTuple):
+    """A micro-batch as it was weighed; every tensor is (examples,), in the trainer's order of losses."""
+
+    losses: Tensor
+    weights: Tensor
+    """1 is plain training."""
+    columns: dict[str, Tensor]
+
+
+class RobustMixin(Base):
+    """Before a trainer's class, minimise `RobustConfig`'s objective: see `robust`.
+
+    Attributes
+    ----------
+    robust_config : RobustConfig
+        What was asked for.
+    weighed : Weighed or None
+        The last micro-batch that was trained on.
+    """
+
+    def __init__(self, *args: Any, robust_config: RobustConfig, **kwargs: Any) -> None:
+        if not isinstance(robust_config, RobustConfig):
+            raise TypeError(f"robust_config is a {type(robust_config).__name__}; a RobustConfig is needed")
+        self.robust_config = robust_config
+        self.weighed: Weighed | None = None
+        self._window: list[Tensor] = []
+        self._value = torch.tensor(0.0)
+        self._growth: list[Tensor] = []
+        self._notes: dict[str, list[Tensor]] = defaultdict(list)
+        c = robust_config
+        named = (c.column, c.ratio_column, c.weight_column, c.group_column, "log_odds")
+        self._carried = [name for name in dict.fromkeys(named) if name]
+        super().__init__(*args, **kwargs)
+        refuse(self)
+        if c.column is not None:
+            check(self.train_dataset, c.column, c.objective)
+        if not generates(self):
+            self.data_collator = Carrier(self.data_collator, self._carried)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *self._carried]))
+
+    def compute_ref_log_probs(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the columns from the reference model, which swallows any keyword."""
+        return super().compute_ref_log_probs(*(unpack(a)[0] for a in args), **kwargs)
+
+    def prediction_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as TRL does, without the columns."""
+        return super().prediction_step(model, unpack(inputs)[0], *args, **kwargs)
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """Scale advantages by their rows' weights: TRL shuffles and splits them with the completions."""
+        output = super()._generate_and_score_completions(inputs)
+        name = self.robust_config.column
+        if name is not None and self.model.training:
+            plain = output["advantages"]
+            weights = torch.tensor([number(row.get(name)) for row in inputs], dtype=plain.dtype, device=plain.device)
+            self.weighed = Weighed(-plain, weights, {name: weights})
+            self._note(Tilt((weights * -plain).mean(), weights, math.inf), -plain)
+            output["advantages"] = plain * weights
+        return output
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Look ahead at the losses of a step, when Trainer has fetched its micro-batches, if the scope needs it."""
+        samples, items = super().get_batch_samples(*args, **kwargs)
+        self._carry_shift()
+        if samples and self._looks_ahead:
+            self.current_gradient_accumulation_steps = len(samples)
+            kept = {name: copy.deepcopy(getattr(self, name)) for name in BOOKS if hasattr(self, name)}
+            model, training = self.model_wrapped, self.model.training
+            model.eval()  # no dropout
+            try:
+                parts = [self._look_at(model, batch, items) for batch in samples]
+            finally:
+                model.train(training)
+                self.__dict__.update(kept)
+            self._window, self._value = self._weigh(parts, self._scaled(items))
+        return samples, items
+
+    def _look_at(self, model: nn.Module, batch: Any, items: Any) -> tuple[Tensor, Tensor]:
+        inputs, columns = self._take(self._prepare_inputs(batch))
+        with self.compute_loss_context_manager(), self._watch(model, columns, without_gradient=True) as watch:
+            loss = super().compute_loss(model, inputs, num_items_in_batch=items)
+        return terms(loss, watch, type(self).__name__)[0], columns
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the stock loss with its examples weighed, reported as the objective; in evaluation, the stock loss."""
+        stock = {"return_outputs": return_outputs, "num_items_in_batch": num_items_in_batch}
+        if generates(self) or not self.model.training:
+            return super().compute_loss(model, unpack(inputs)[0], **stock)
+        inputs, columns = self._take(inputs)
+        with self._watch(model, columns) as watch:
+            out = super().compute_loss(model, inputs, **stock)
+        loss = out[0] if return_outputs else out
+        parts, rows = terms(loss, watch, type(self).__name__)
+        scaled = self._scaled(num_items_in_batch)
+        weights, value = self._of_window(len(parts)) if self._looks_ahead else self._of_batch(parts, columns, scaled)
+        steps = self.current_gradient_accumulation_steps if scaled else 1
+        self.weighed = Weighed(parts * (len(parts) * steps), weights, dict(zip(self._carried, columns, strict=True)))
+        if self.robust_config.uniform:
+            return out
+        for tensor in rows:
+            shape = (-1, *[1] * (tensor.ndim - 1))
+            factor = weights.reshape(shape).to(tensor.dtype)
+            hook: Any = tensor.register_hook
+            hook(lambda gradient, factor=factor: gradient * factor)
+        # where all weights are 1, the reported loss is the stock one to the bit
+        change = torch.where((weights == 1).all(), 0.0, value / steps - parts.sum())
+        loss = loss + change.to(loss)
+        return (loss, *out[1:]) if return_outputs else loss
+
+    @property
+    def _looks_ahead(self) -> bool:
+        return self.robust_config.scope in ("step", "world") and not self.robust_config.linear
+
+    def _of_window(self, examples: int) -> tuple[Tensor, Tensor]:
+        if not self._window or len(self._window[0]) != examples:
+            raise RuntimeError(
+                f"scope={self.robust_config.scope!r} met a micro-batch of {examples} examples that get_batch_samples "
+                "did not announce; train by Trainer.train(), or use scope='microbatch'"
+            )
+        return self._window.pop(0), self._value
+
+    def _of_batch(self, parts: Tensor, columns: Tensor, scaled: bool) -> tuple[Tensor, Tensor]:
+        (weights,), value = self._weigh([(parts, columns)], scaled)
+        return weights, value
+
+    def _take(self, inputs: Any) -> tuple[Any, Tensor]:
+        """Split a training batch into TRL's part and the columns, in the order of the trainer's losses."""
+        inputs, columns = unpack(inputs)
+        if columns is None:
+            raise RuntimeError(
+                "a training batch lacks the columns: pass data_collator to the constructor, do not set it afterwards"
+            )
+        if "KTOTrainer" in (base.__name__ for base in type(self).__mro__):  # it puts the desirable ones first
+            label = torch.as_tensor(inputs["label"], dtype=torch.bool, device=columns.device)
+            columns = torch.cat([columns[:, label], columns[:, ~label]], dim=1)
+        side = self._side(columns)
+        if side is not None and not bool(((side >= 0) & side.isfinite()).all()):
+            raise ValueError(
+                f"column {self.robust_config.column!r} is {side.tolist()} in a batch; numbers >= 0 are needed"
+            )
+        return inputs, columns
+
+    def _side(self, columns: Tensor) -> Tensor | None:
+        name = self.robust_config.column
+        return None if name is None else columns[self._carried.index(name)]
+
+    def _watch(self, model: nn.Module, columns: Tensor, *, without_gradient: bool = False) -> Watch:
+        models = [m for m in (model, getattr(self, "ref_model", None)) if isinstance(m, nn.Module)]
+        return Watch(columns.shape[1], models, without_gradient=without_gradient)
+
+    def _scaled(self, items: Any) -> bool:
+        """Tell whether the stock loss is divided by the whole step's items: Trainer's own rule."""
+        declared = getattr(self, "loss_is_scaled_for_ga", None)
+        given = (self.model_accepts_loss_kwargs and items is not None) or self.compute_loss_func is not None
+        return bool(given if declared is None else declared)
+
+    def _weigh(self, parts: list[tuple[Tensor, Tensor]], scaled: bool) -> tuple[list[Tensor], Tensor]:
+        """Return the weights of each micro-batch, and the objective over the scope that they are."""
+        sizes = [len(part) for part, _ in parts]
+        losses = torch.cat([part if scaled else part * len(part) for part, _ in parts])
+        columns = torch.cat([columns for _, columns in parts], dim=1)
+        mine, ranks = slice(None), 1
+        if self.robust_config.scope == "world" and dist.is_initialized():
+            ranks, (losses, mine) = dist.get_world_size(), gather(losses)
+            columns = gather(columns)[0]
+        total = len(losses)
+        if scaled:  # parts of a sum over the step become losses, whose mean over the step it is
+            losses = losses * (total * self.current_gradient_accumulation_steps / (ranks * len(parts)))
+        side = self._side(columns)
+        shift = self._shift(losses, side) if self.robust_config.scope == "running" else None
+        tilt = self.robust_config.tilt(losses, side, progress=self._progress, shift=shift)
+        self._note(tilt, losses)
+        # Trainer averages over micro-batches and ranks whatever their sizes; here each example counts alike
+        share = [1.0 if scaled else size * len(sizes) * ranks / total for size in sizes]
+        weights = torch.split(tilt.weights[mine], sizes)
+        return [w * s for w, s in zip(weights, share, strict=True)], tilt.value
+
+    @property
+    def _progress(self) -> float:
+        return float(min(self.state.global_step / max(self.state.max_steps - 1, 1), 1.0))
+
+    def _shift(self, losses: Tensor, side: Tensor | None) -> float:
+        """Return η of scope "running", and note what will move it."""
+        scaled = (losses if side is None else side * losses) / self.robust_config.amount(self._progress)
+        self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
+        if SHIFT not in self.state.stateful_callbacks:
+            self._carry_shift()
+        return float(self.state.stateful_callbacks[SHIFT])
+
+    def _carry_shift(self) -> None:
+        """Move η by the step that was; it lives in the trainer's state, so checkpoints hold it."""
+        if not self._growth:
+            return
+        growth = torch.stack(self._growth)
+        growth = gather(growth)[0] if dist.is_initialized() else growth
+        fresh, held = torch.logsumexp(growth, 0) - math.log(len(growth)), self.state.stateful_callbacks
+        penalty, memory = self.robust_config.amount(self._progress), self.robust_config.memory
+        if SHIFT in held and memory > 0:
+            old = fresh.new_tensor(held[SHIFT] / penalty + math.log(memory))
+            fresh = torch.logaddexp(old, fresh + math.log1p(-memory))
+        held[SHIFT] = penalty * float(fresh)
+        self._growth.clear()
+
+    def _note(self, tilt: Tilt, losses: Tensor) -> None:
+        entries = {"value": tilt.value, "erm_loss": losses.mean(), "max_weight": tilt.weights.max()}
+        entries["ess"] = cp.effective_sample_size(tilt.weights)
+        entries[self.robust_config.amount_name] = losses.new_tensor(tilt.amount)
+        for name, entry in entries.items():
+            self._notes[f"robust/{name}"].append(entry)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the means since the last log, over scopes and ranks, to the training logs."""
+        if "loss" in logs and self._notes:
+            means = torch.stack([torch.stack(entries).mean() for entries in self._notes.values()])
+            logs.update(zip(self._notes, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
+            self._notes.clear()
+        super().log(logs, *args, **kwargs)
+
+
+def generates(trainer: Any) -> bool:
+    """Tell whether a trainer makes its own completions: then advantages are weighed, not losses."""
+    return any("_generate_and_score_completions" in vars(c) for c in type(trainer).__mro__ if c is not RobustMixin)
+
+
+def refuse(trainer: Any) -> None:
+    """Raise where examples cannot be weighed; warn where a part of the loss is not."""
+    args, config, name = trainer.args, trainer.robust_config, type(trainer).__name__
+    kinds = getattr(args, "loss_type", None) or []
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    if generates(trainer) and config.objective not in ("erm", "weighted"):
+        raise ValueError(
+            f"{name} has advantages instead of per-example losses, so objective {config.objective!r} has nothing to "
+            "tilt; use 'weighted', which scales them by the weight column"
+        )
+    if sorting := {kind for kind in kinds if kind.startswith("aot")}:
+        raise ValueError(f"loss_type {sorting} sorts the batch, so no example has a loss of its own to weigh")
+    if getattr(args, "packing", False) or getattr(trainer, "padding_free", False):
+        raise ValueError("packing and padding_free join examples in one row, where none can be weighed; turn them off")
+    if fused := [n for n, v in vars(trainer).items() if type(v).__module__.startswith("liger_kernel")]:
+        raise ValueError(f"{fused[0]}: a fused Liger loss reduces inside its kernel; set use_liger_kernel=False")
+    if getattr(args, "n_gpu", 1) > 1:
+        raise ValueError("DataParallel splits a batch after its columns are taken; start one process per GPU")
+    if config.uniform:
+        return
+    if "sft" in kinds or "ORPO" in name or getattr(args, "cpo_alpha", False):
+        warnings.warn(
+            f"{name}: the token-averaged nll (sft) term has no per-example form and stays unweighted", stacklevel=4
+        )
+    if config.scope == "microbatch" and args.per_device_train_batch_size == 1 and not config.linear:
+        warnings.warn(
+            f"objective {config.objective!r} over one example tilts nothing; use scope='step', 'world' or 'running'",
+            stacklevel=4,
+        )
