@@ -109,7 +109,6 @@ class RobustMixin(Base):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Look ahead at the losses of a step, when Trainer has fetched its micro-batches, if the scope needs it."""
         samples, items = super().get_batch_samples(*args, **kwargs)
-        self._carry_shift()
         if samples and self._looks_ahead:
             self.current_gradient_accumulation_steps = len(samples)
             kept = {name: copy.deepcopy(getattr(self, name)) for name in BOOKS if hasattr(self, name)}
@@ -230,26 +229,19 @@ class RobustMixin(Base):
         return float(min(self.state.global_step / max(self.state.max_steps - 1, 1), 1.0))
 
     def _shift(self, losses: Tensor, side: Tensor | None) -> float:
-        """Return η of scope "running", and note what will move it."""
-        scaled = (losses if side is None else side * losses) / self.robust_config.amount(self._progress)
-        self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
-        if SHIFT not in self.state.stateful_callbacks:
-            self._carry_shift()
-        return float(self.state.stateful_callbacks[SHIFT])
-
-    def _carry_shift(self) -> None:
-        """Move η by the step that was; it lives in the trainer's state, so checkpoints hold it."""
-        if not self._growth:
-            return
-        growth = torch.stack(self._growth)
-        growth = gather(growth)[0] if dist.is_initialized() else growth
-        fresh, held = torch.logsumexp(growth, 0) - math.log(len(growth)), self.state.stateful_callbacks
+        """Return η of scope "running", and move it after a step; the trainer's state, so any checkpoint, holds it."""
         penalty, memory = self.robust_config.amount(self._progress), self.robust_config.memory
-        if SHIFT in held and memory > 0:
-            old = fresh.new_tensor(held[SHIFT] / penalty + math.log(memory))
-            fresh = torch.logaddexp(old, fresh + math.log1p(-memory))
-        held[SHIFT] = penalty * float(fresh)
-        self._growth.clear()
+        scaled = (losses if side is None else side * losses) / penalty
+        self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
+        held = self.state.stateful_callbacks
+        if SHIFT not in held:
+            held[SHIFT] = penalty * mean_growth(self._growth)
+        shift = float(held[SHIFT])
+        if len(self._growth) >= self.current_gradient_accumulation_steps:
+            fresh = torch.tensor([shift / penalty, mean_growth(self._growth)], dtype=torch.float64)
+            held[SHIFT] = penalty * float(torch.logsumexp(fresh + torch.tensor([memory, 1 - memory]).log(), 0))
+            self._growth.clear()
+        return shift
 
     def _note(self, tilt: Tilt, losses: Tensor) -> None:
         entries = {"value": tilt.value, "erm_loss": losses.mean(), "max_weight": tilt.weights.max()}
@@ -265,6 +257,12 @@ class RobustMixin(Base):
             logs.update(zip(self._notes, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
             self._notes.clear()
         super().log(logs, *args, **kwargs)
+
+
+def mean_growth(growth: list[Tensor]) -> float:
+    """Return the log of the mean of e^g over micro-batches and ranks."""
+    every = gather(torch.stack(growth))[0] if dist.is_initialized() else torch.stack(growth)
+    return float(torch.logsumexp(every, 0)) - math.log(len(every))
 
 
 def generates(trainer: Any) -> bool:

@@ -133,3 +133,19 @@ def loss_and_gradient(made, inputs, **kwargs):
     loss = made.compute_loss(made.model, copy.copy(inputs), **kwargs)
     loss.backward()
     return loss.item(), gradients(made.model).clone()
+
+
+def first_gradient(made):
+    """Train one step without clipping; return the gradient that the optimiser is given, and the step's logs."""
+    from transformers import TrainerCallback
+
+    class Catch(TrainerCallback):
+        caught = None
+
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            if Catch.caught is None:
+                Catch.caught = gradients(model).clone()
+
+    made.add_callback(Catch())
+    made.train()
+    return Catch.caught, made.state.log_history[0]

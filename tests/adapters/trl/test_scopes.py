@@ -1,0 +1,124 @@
+"""An optimiser step of several micro-batches, and of two real processes, against one batch."""
+
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl", reason="TRL is not installed: pip install 'counterpoise[trl]'")
+from counterpoise_adapters.trl import RobustConfig  # noqa: E402
+
+SCRIPT = Path(__file__).with_name("two_ranks.py")
+spec = importlib.util.spec_from_file_location("trl_two_ranks", SCRIPT)
+shared = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shared)
+OBJECTIVES = [
+    {"objective": "dora", "penalty": 0.05},
+    {"objective": "kl_dro", "penalty": 0.02},
+    {"objective": "reweighted"},
+    {"objective": "target_dro", "radius": 0.1},
+    {"objective": "cvar", "level": 0.3},
+    {"objective": "worst_case", "divergence": "chi_square", "penalty": 0.05},
+    {"objective": "group_dro"},
+    {"objective": "kl_dro", "target_ess": 0.4},
+    {"objective": "weighted"},
+    {"objective": "erm"},
+]
+TRAINERS = [
+    ("DPO", {"precompute_ref_log_probs": True}),
+    ("Reward", {}),
+    ("KTO", {"loss_type": "apo_zero_unpaired"}),
+    ("SFT", {}),
+    ("CPO", {}),
+]
+
+
+def step(tiny, folder, short, config, size, accumulation, **options):
+    more = {"per_device_train_batch_size": size, "gradient_accumulation_steps": accumulation}
+    return tiny.first_gradient(tiny.trainer(short, folder, config, **shared.FAST, **more, **options))
+
+
+def close(a, b, relative=1e-6):
+    return (a - b).norm() <= relative * b.norm() and b.norm() > 0
+
+
+@pytest.mark.parametrize("robust", OBJECTIVES, ids=lambda r: "-".join(map(str, r.values())))
+def test_a_step_of_micro_batches_has_the_gradient_of_one_batch(tiny, tmp_path, robust):
+    whole, logs = step(tiny, tmp_path, "DPO", RobustConfig(**robust), 16, 1)
+    parts, logs_of_parts = step(tiny, tmp_path, "DPO", RobustConfig(scope="step", **robust), 4, 4)
+    assert close(parts, whole)
+    for name in ("robust/value", "robust/erm_loss", "loss"):
+        assert logs_of_parts[name] == pytest.approx(logs[name], rel=1e-5)
+    if robust["objective"] not in ("weighted", "erm"):
+        assert logs_of_parts["robust/ess"] == pytest.approx(logs["robust/ess"], rel=1e-6)
+        naive, _ = step(tiny, tmp_path, "DPO", RobustConfig(**robust), 4, 4)
+        assert not close(naive, whole, 1e-3)  # this test would notice
+
+
+@pytest.mark.parametrize(("short", "options"), TRAINERS, ids=[short for short, _ in TRAINERS])
+def test_every_trainer_takes_whole_steps(tiny, tmp_path, short, options):
+    robust = {"objective": "dora", "penalty": 0.3}
+    whole, logs = step(tiny, tmp_path, short, RobustConfig(**robust), 16, 1, **options)
+    parts, logs_of_parts = step(tiny, tmp_path, short, RobustConfig(scope="step", **robust), 4, 4, **options)
+    stock, logs_of_stock = step(tiny, tmp_path, short, None, 4, 4, **options)
+    if short == "CPO":  # the nll term is a mean over a micro-batch's tokens, in the stock trainer too
+        whole = whole - step(tiny, tmp_path, short, None, 16, 1, **options)[0]
+        parts = parts - stock
+    assert close(parts, whole)
+    assert logs_of_parts["robust/value"] == pytest.approx(logs["robust/value"], rel=1e-6)
+    for name in set(logs_of_stock) - {"loss", "grad_norm"}:  # the first look leaves no trace in TRL's metrics
+        assert logs_of_parts[name] == logs_of_stock[name], name
+
+
+def test_examples_of_an_uneven_last_step_count_alike(tiny, tmp_path):
+    data = tiny.rows("pair", 10)
+    robust = {"objective": "dora", "penalty": 0.05}
+    whole, _ = step(tiny, tmp_path, "DPO", RobustConfig(**robust), 10, 1, data=data)
+    parts, _ = step(tiny, tmp_path, "DPO", RobustConfig(scope="step", **robust), 4, 3, data=data)
+    assert close(parts, whole)
+
+
+def test_dropout_is_off_in_the_first_look_and_on_in_training(tiny, tmp_path):
+    made = tiny.trainer(
+        "SFT", tmp_path, RobustConfig("kl_dro", penalty=1.0, scope="step"), policy=tiny.model(attention_dropout=0.5),
+        **shared.FAST,
+    )  # fmt: skip
+    seen = []
+    made.model.register_forward_pre_hook(lambda model, args: seen.append(model.training))
+    made.train()
+    assert seen == [False, True]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, str(SCRIPT)]
+    running = [
+        subprocess.Popen([*command, str(rank), port, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for rank in range(2)
+    ]
+    for process in running:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output.decode()[-4000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", shared.CASES)
+def test_a_step_of_two_ranks_has_the_gradient_of_one_batch(tiny, tmp_path, ranks, case):
+    short, robust, options = shared.CASES[case]
+    whole, logs = step(tiny, tmp_path, short, RobustConfig(**robust), 16, 1, **options)
+    for rank in ranks:
+        got = torch.tensor(rank[case]["gradient"], dtype=whole.dtype)
+        if short == "ORPO":
+            continue  # its nll term is a mean over a micro-batch's tokens
+        assert close(got, whole, 1e-4 if whole.dtype == torch.float32 else 1e-6)
+    for name, value in ranks[0][case]["logs"].items():
+        assert value == pytest.approx(logs[name], rel=1e-5), name
