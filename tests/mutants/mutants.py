@@ -2,19 +2,25 @@
 
 MUTANTS = {
     # canonical form
-    "max over padding": ("_problem.py", "top = reduce.max(xp.where(live, loss, -xp.inf))", "top = reduce.max(loss)"),
+    "max over padding": (
+        "_problem.py",
+        "top = reduce.max(loss if whole else xp.where(live, loss, -xp.inf))",
+        "top = reduce.max(loss)",
+    ),
+    "masked losses overlooked": ("_problem.py", "xp.isfinite(reduce.min(loss)) & ", ""),
+    "zero masses overlooked": ("_problem.py", "(reduce.min(mass) > 0)", "(reduce.min(mass) >= 0)"),
     "scale over the batch": ("_problem.py", "half = reduce.max(x)\n", "half = xp.max(x) + 0 * reduce.max(x)\n"),
-    "prior unnormalised": ("_problem.py", "p = mass / xp.where(total > 0, total, 1.0)", "p = mass"),
+    "prior unnormalised": ("_problem.py", "return mass / xp.where(total > 0, total, 1.0), ", "return mass, "),
     "uniform on small relative range": (
         "_problem.py",
-        "    argmax = live & (x == 0)\n",
-        "    x = xp.where(half < 1e-4 * xp.abs(top), 0.0, x)\n    argmax = live & (x == 0)\n",
+        "    argmax = x == 0 if whole",
+        "    x = xp.where(half < 1e-4 * xp.abs(top), 0.0, x)\n    argmax = x == 0 if whole",
     ),
-    "constant rows unnoticed": ("_problem.py", "mass = xp.where(mean > 0, mass, 1.0)", "mass = 1.0 * mass"),
+    "constant rows unnoticed": ("_problem.py", "at_top = xp.where(mean > 0, at_top, 1.0)", "at_top = 1.0 * at_top"),
     "NaN losses unnoticed": (
         "_problem.py",
-        "nan_loss, bad_prior = reduce.any(~known), None",
-        "nan_loss, bad_prior = None, None",
+        "xp.astype(live, loss.dtype), reduce.any(~known), None",
+        "xp.astype(live, loss.dtype), None, None",
     ),
     "negative masses masked": ("_problem.py", "bad_prior = reduce.any(~possible & (mass != 0))", "bad_prior = None"),
     "value without its cost": ("_problem.py", "(below + cost))", "below)"),
@@ -68,6 +74,7 @@ MUTANTS = {
         "divergence.link(shift_at(z) - scaled_x)",
     ),
     "loose root": ("_roots.py", "tolerance = 2 * float(xp.finfo(start.dtype).eps)", "tolerance = 1e-6"),
+    "bisection underflows": ("_roots.py", "xp.maximum(hi / growth / growth, tiny)", "hi / growth / growth"),
     "noise at tiny radii": ("_solvers/ball.py", "(1 + root), root / 4)", "(1 + root), 1e9 * root)"),
     "saturation without f(0)": ("weights.py", "+ (1 - safe) * divergence.f_at_zero", ""),
     "mass moved the wrong way": ("weights.py", "fill(problem, 1 - rho, done)", "fill(problem, rho, done)"),
