@@ -160,8 +160,7 @@ def finish(
     xp = problem.xp
     (below,) = problem.reduce.sum(answer.q * problem.x)
     value = problem.top - 2 * (problem.half * (below + cost))
-    value = xp.where(problem.infinite, xp.inf, value)
-    shift = xp.where(problem.infinite, xp.inf, problem.top - 2 * (problem.half * answer.shift))
+    shift = problem.top - 2 * (problem.half * answer.shift)
     if multiplier is None:
         multiplier = 2 * (problem.half * answer.penalty)
         multiplier = xp.where(problem.infinite & ~saturated, xp.inf, multiplier)

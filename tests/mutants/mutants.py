@@ -23,16 +23,16 @@ MUTANTS = {
         "xp.astype(live, loss.dtype), None, None",
     ),
     "negative masses masked": ("_problem.py", "bad_prior = reduce.any(~possible & (mass != 0))", "bad_prior = None"),
+    "infinite range": (
+        "_problem.py",
+        "flat = infinite | (top == -xp.inf)",
+        "flat = top == -xp.inf",
+    ),
     "value without its cost": ("_problem.py", "(below + cost))", "below)"),
     "gap of the wrong sign": (
         "_problem.py",
         "penalty * (conjugate + budget) + moved",
         "penalty * (conjugate + budget) - moved",
-    ),
-    "infinite loss not infinite": (
-        "_problem.py",
-        "value = xp.where(problem.infinite, xp.inf, value)",
-        "value = 1.0 * value",
     ),
     "float64 leak": ("_xp.py", "return xp.astype(spread, like.dtype)", "return xp.astype(spread, xp.float64)"),
     "half precision sums": ("_xp.py", "if xp.finfo(array.dtype).bits < 32 else array", "if False else array"),
@@ -58,11 +58,6 @@ MUTANTS = {
     # Cressie-Read
     "shift of the other power": ("_solvers/power.py", "expm1_ratio(xp, -k, log_mass)", "expm1_ratio(xp, k, log_mass)"),
     "threshold not resolved": ("_solvers/power.py", "if k < 0.25:", "if k < 1e9:"),
-    "weights underflow to nothing": (
-        "_solvers/power.py",
-        "tiny = 8 * float(xp.finfo(start.dtype).smallest_normal)",
-        "tiny = 0.0",
-    ),
     "cancelling divergence": ("divergences.py", "t = xp.exp(u) if t is None else t\n", "t = 1 + change\n"),
     "wrong branch of the family": ("divergences.py", "if abs(a - 1) <= 0.5:", "if abs(a - 1) <= 1.5 and a != 0:"),
     "Hellinger's scale": ("divergences.py", "scale: ClassVar[float] = 0.25", "scale: ClassVar[float] = 0.5"),

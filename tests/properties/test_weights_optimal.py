@@ -50,6 +50,22 @@ def test_float32_solutions_are_certified(d, verb, data):
     certify(narrow.astype(np.float64), masses.astype(np.float64), d, verb, float(np.float32(amount)), solution)
 
 
+def test_a_radius_far_below_rounding_is_kept():
+    """Under a prior of 1e-34 on the top atom a radius of 1e-33 is not small; KL's two sums cannot tell it from 0."""
+    prior, radius = np.array([1.0, 1e-34]), 1e-33
+    for d in (cp.ChiSquare(), cp.Hellinger(), cp.JensenShannon()):
+        q = cp.constrained(np.array([0.0, 1.0]), d, radius, prior=prior).weights
+        # the other atom gives less than 1e-66
+        assert 0.25 * radius <= prior[1] * float(d.f(q[1] / prior[1])) <= 2 * radius, d
+
+
+@pytest.mark.parametrize("n", range(2, 40))
+def test_constant_losses_have_no_radius(n):
+    prior = np.random.default_rng(n).uniform(size=n)
+    for d in DIVERGENCES:
+        assert cp.max_radius(d, np.ones(n), prior=prior) == 0
+
+
 def test_a_multiplier_near_the_smallest_number_is_found():
     losses, prior = np.array([0.0, 1.0], np.float32), np.array([2.0, 314.19066029], np.float32)
     solution = cp.constrained(losses, cp.ReverseKL(), 0.5, prior=prior)

@@ -59,14 +59,11 @@ def _power_root(
 ) -> Answer:
     """Solve for τ; where k is not small, once more for the distance from the threshold to the atom below it."""
     xp, k = problem.xp, divergence.exponent - 1
-    # weights that would underflow (reverse KL under a dominating argmax) end at the smallest scale there is
-    tiny = 8 * float(xp.finfo(start.dtype).smallest_normal)
 
     def far(tau: Array) -> tuple[Array, Array]:
-        return residual(xp.maximum(tau, tiny), None)
+        return residual(tau, None)
 
     tau = find_root(xp, far, start, low=low, high=high, done=done, noise=noise, steps=STEPS)
-    tau = xp.maximum(tau, tiny)
     if k < 0.25:  # the slope at the threshold is small, and log(slack)/k would cancel
         return _power_at(problem, divergence, tau, None)
     eps = float(xp.finfo(tau.dtype).eps)
