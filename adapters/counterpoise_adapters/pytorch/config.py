@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 import counterpoise as cp
 
+from .distributed import gather
 from .recipe import Recipe
 
 Name = Literal["erm", "weighted", "reweighted", "kl_dro", "dora", "target_dro", "cvar", "worst_case", "group_dro"]
@@ -228,3 +230,51 @@ class RobustConfig:
             first = int(enough.long().argmax()) if bool(enough.any()) else 16
             low, high = float(grid[max(first - 1, 0)]), float(grid[first])
         return math.exp(high)
+
+
+class Running:
+    """η of scope "running": λ log of a running mean of e^(h·l/λ), fixed within a step and the same on every rank.
+
+    Weights exp((h·l − η)/λ) then have the exact direction of the whole step's objective; their sum is off by the factor
+    e^((η* − η)/λ), η* the step's own, as if the learning rate were.
+
+    Parameters
+    ----------
+    config : RobustConfig
+        With scope "running".
+    """
+
+    def __init__(self, config: RobustConfig) -> None:
+        self.config = config
+        self._growth: list[Tensor] = []
+
+    def __call__(
+        self, losses: Tensor, side: Tensor | None, held: dict[str, float], *, steps: int, progress: float = 0.0
+    ) -> float:
+        """Return η for a micro-batch's losses, and move it after the last of a step.
+
+        Parameters
+        ----------
+        losses, side, progress
+            As in `RobustConfig.tilt`.
+        held : dict
+            Where η is kept, under "shift"; empty at first. Save it with the model.
+        steps : int
+            Micro-batches of a step.
+        """
+        penalty, memory = self.config.amount(progress), self.config.memory
+        scaled = (losses if side is None else side * losses) / penalty
+        self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
+        if "shift" not in held:
+            held["shift"] = penalty * self._mean()
+        shift = float(held["shift"])
+        if len(self._growth) >= steps:
+            both = torch.tensor([[shift / penalty, self._mean()], [memory, 1 - memory]], dtype=torch.float64)
+            held["shift"] = penalty * float(torch.logsumexp(both[0] + both[1].log(), 0))
+            self._growth.clear()
+        return shift
+
+    def _mean(self) -> float:
+        growth = torch.stack(self._growth)
+        every = gather(growth)[0] if dist.is_initialized() else growth
+        return float(torch.logsumexp(every, 0)) - math.log(len(every))

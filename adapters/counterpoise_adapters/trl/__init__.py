@@ -10,12 +10,14 @@ import functools
 import importlib
 from typing import Any
 
+from .._lists import pairs_from_lists
 from ..pytorch.config import DIVERGENCES, RobustConfig
 from .trainer import RobustMixin, Weighed
 
 READY = ("DPO", "Reward", "KTO", "ORPO", "CPO", "SFT", "GRPO", "RLOO")
 
-__all__ = ["DIVERGENCES", "RobustConfig", "RobustMixin", "Weighed", "robust", *(f"Robust{n}Trainer" for n in READY)]
+__all__ = ["DIVERGENCES", "RobustConfig", "RobustMixin", "Weighed", "WeightPlot", "pairs_from_lists", "robust"]
+__all__ += [f"Robust{name}Trainer" for name in READY]
 
 
 @functools.cache
@@ -51,6 +53,8 @@ def robust(trainer_class: type) -> type:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "WeightPlot":  # imports transformers
+        return importlib.import_module(f"{__name__}.plot").WeightPlot
     short = name.removeprefix("Robust").removesuffix("Trainer")
     if name != f"Robust{short}Trainer" or short not in READY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -14,33 +14,13 @@ from torch import Tensor, nn
 
 import counterpoise as cp
 
-from ..pytorch.config import RobustConfig, Tilt
+from ..pytorch.config import RobustConfig, Running, Tilt
 from ..pytorch.distributed import gather
+from ..pytorch.watch import Watch, terms
 from .columns import Carrier, check, number, unpack
-from .watch import Watch, terms
 
-if TYPE_CHECKING:
-
-    class Base:
-        """What a trainer has, for type checkers, which run without TRL."""
-
-        data_collator: Any
-        _signature_columns: Any
-        compute_loss: Any
-        compute_ref_log_probs: Any
-        get_batch_samples: Any
-        log: Any
-        prediction_step: Any
-        _generate_and_score_completions: Any
-        _set_signature_columns_if_needed: Any
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-        def __getattr__(self, name: str) -> Any: ...
-else:
-    Base = object
-
+Base: Any = object  # a trainer comes here; type checkers run without TRL
 BOOKS = ("_metrics", "_stored_metrics", "_total_train_tokens")  # what compute_loss writes down
-SHIFT = "counterpoise_shift"
 
 
 class Weighed(NamedTuple):
@@ -52,7 +32,7 @@ class Weighed(NamedTuple):
     columns: dict[str, Tensor]
 
 
-class RobustMixin(Base):
+class RobustMixin(Base):  # type: ignore[misc]
     """Before a trainer's class, minimise `RobustConfig`'s objective: see `robust`.
 
     Attributes
@@ -63,6 +43,9 @@ class RobustMixin(Base):
         The last micro-batch that was trained on.
     """
 
+    data_collator: Any
+    _signature_columns: Any
+
     def __init__(self, *args: Any, robust_config: RobustConfig, **kwargs: Any) -> None:
         if not isinstance(robust_config, RobustConfig):
             raise TypeError(f"robust_config is a {type(robust_config).__name__}; a RobustConfig is needed")
@@ -70,17 +53,21 @@ class RobustMixin(Base):
         self.weighed: Weighed | None = None
         self._window: list[Tensor] = []
         self._value = torch.tensor(0.0)
-        self._growth: list[Tensor] = []
+        self._running = Running(robust_config)
         self._notes: dict[str, list[Tensor]] = defaultdict(list)
         c = robust_config
         named = (c.column, c.ratio_column, c.weight_column, c.group_column, "log_odds")
         self._carried = [name for name in dict.fromkeys(named) if name]
         super().__init__(*args, **kwargs)
+        self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps  # until Trainer counts them
         refuse(self)
         if c.column is not None:
             check(self.train_dataset, c.column, c.objective)
         if not generates(self):
             self.data_collator = Carrier(self.data_collator, self._carried)
+        for callback in self.callback_handler.callbacks:
+            if hasattr(callback, "quantiles"):  # a WeightPlot
+                callback.trainer = self
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -216,32 +203,17 @@ class RobustMixin(Base):
         if scaled:  # parts of a sum over the step become losses, whose mean over the step it is
             losses = losses * (total * self.current_gradient_accumulation_steps / (ranks * len(parts)))
         side = self._side(columns)
-        shift = self._shift(losses, side) if self.robust_config.scope == "running" else None
-        tilt = self.robust_config.tilt(losses, side, progress=self._progress, shift=shift)
+        progress, shift = float(min(self.state.global_step / max(self.state.max_steps - 1, 1), 1.0)), None
+        if self.robust_config.scope == "running":  # η is in the trainer's state, so checkpoints hold it
+            held = self.state.stateful_callbacks.setdefault("counterpoise", {})
+            steps = self.current_gradient_accumulation_steps
+            shift = self._running(losses, side, held, steps=steps, progress=progress)
+        tilt = self.robust_config.tilt(losses, side, progress=progress, shift=shift)
         self._note(tilt, losses)
         # Trainer averages over micro-batches and ranks whatever their sizes; here each example counts alike
         share = [1.0 if scaled else size * len(sizes) * ranks / total for size in sizes]
         weights = torch.split(tilt.weights[mine], sizes)
         return [w * s for w, s in zip(weights, share, strict=True)], tilt.value
-
-    @property
-    def _progress(self) -> float:
-        return float(min(self.state.global_step / max(self.state.max_steps - 1, 1), 1.0))
-
-    def _shift(self, losses: Tensor, side: Tensor | None) -> float:
-        """Return η of scope "running", and move it after a step; the trainer's state, so any checkpoint, holds it."""
-        penalty, memory = self.robust_config.amount(self._progress), self.robust_config.memory
-        scaled = (losses if side is None else side * losses) / penalty
-        self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
-        held = self.state.stateful_callbacks
-        if SHIFT not in held:
-            held[SHIFT] = penalty * mean_growth(self._growth)
-        shift = float(held[SHIFT])
-        if len(self._growth) >= self.current_gradient_accumulation_steps:
-            fresh = torch.tensor([shift / penalty, mean_growth(self._growth)], dtype=torch.float64)
-            held[SHIFT] = penalty * float(torch.logsumexp(fresh + torch.tensor([memory, 1 - memory]).log(), 0))
-            self._growth.clear()
-        return shift
 
     def _note(self, tilt: Tilt, losses: Tensor) -> None:
         entries = {"value": tilt.value, "erm_loss": losses.mean(), "max_weight": tilt.weights.max()}
@@ -259,12 +231,6 @@ class RobustMixin(Base):
         super().log(logs, *args, **kwargs)
 
 
-def mean_growth(growth: list[Tensor]) -> float:
-    """Return the log of the mean of e^g over micro-batches and ranks."""
-    every = gather(torch.stack(growth))[0] if dist.is_initialized() else torch.stack(growth)
-    return float(torch.logsumexp(every, 0)) - math.log(len(every))
-
-
 def generates(trainer: Any) -> bool:
     """Tell whether a trainer makes its own completions: then advantages are weighed, not losses."""
     return any("_generate_and_score_completions" in vars(c) for c in type(trainer).__mro__ if c is not RobustMixin)
@@ -273,6 +239,11 @@ def generates(trainer: Any) -> bool:
 def refuse(trainer: Any) -> None:
     """Raise where examples cannot be weighed; warn where a part of the loss is not."""
     args, config, name = trainer.args, trainer.robust_config, type(trainer).__name__
+    sft = next((c for c in type(trainer).__mro__ if c.__name__ == "SFTTrainer"), None)
+    if sft is not None and "log_probs" not in vars(sft)["compute_loss"].__code__.co_names:
+        raise ValueError(
+            "this release of TRL reduces the SFT loss inside the model, where none can be weighed: upgrade TRL"
+        )
     kinds = getattr(args, "loss_type", None) or []
     kinds = {kinds} if isinstance(kinds, str) else set(kinds)
     if generates(trainer) and config.objective not in ("erm", "weighted"):

@@ -7,6 +7,7 @@ os.environ.update(HF_HUB_OFFLINE="1", CI="1", TQDM_DISABLE="1")  # CI: TRL sends
 import copy
 import importlib
 
+import pytest
 import torch
 from datasets import Dataset, disable_progress_bars
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -93,10 +94,16 @@ def trl(name):
     raise ImportError(name)
 
 
+def sft_can_be_weighed():
+    return "log_probs" in trl("SFTTrainer").compute_loss.__code__.co_names
+
+
 def trainer(short, folder, robust_config=None, data=None, trainer_class=None, policy=None, **options):
     """A stock trainer, or with ``robust_config`` a robust one, of the same model, reference and data."""
     from counterpoise_adapters.trl import robust
 
+    if short == "SFT" and not sft_can_be_weighed():
+        pytest.skip("this release of TRL reduces the SFT loss inside the model")
     kwargs = {key: options.pop(key) for key in ("peft_config", "callbacks", "eval_dataset") if key in options}
     dtype = options.pop("dtype", torch.float64)
     stock = trainer_class or trl(f"{short}Trainer")
