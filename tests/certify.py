@@ -60,8 +60,14 @@ def dual_bound(d, p, x, lam, shift, budget):
     live = p > 0
     x, p, lam, shift = np.longdouble(x), np.longdouble(p), np.longdouble(lam), np.longdouble(shift)
     s = (-x - shift) / lam
-    over = s[live].max() - limit(d) * (1 - 1e-18) if np.isfinite(limit(d)) else 0.0
-    if over > 0:
-        s, shift = s - over, shift + over * lam
+    if not np.isfinite(limit(d)) or s[live].max() <= limit(d) * (1 - 1e-18):
+        return _bound_at(d, p, x, lam, s, budget)
+    # the shift's rounding has crossed the conjugate's pole: the best of shifts just before it is a bound as well
+    over = s[live].max() - limit(d) * (1 - np.longdouble(10.0) ** -np.arange(1, 19))
+    return min(_bound_at(d, p, x, lam, s - step, budget) for step in over)
+
+
+def _bound_at(d, p, x, lam, s, budget):
+    live = p > 0
     conjugate = np.where(live, p * (FORMULAS[d][1](np.where(live, s, 0.0)) - np.where(live, s, 0.0)), 0).sum()
     return lam * conjugate - (p * x).sum() + lam * budget

@@ -73,7 +73,7 @@ def pose(
     x /= xp.where(half > 0, half, 1.0)
     x = x if whole else xp.where(infinite & live & (loss < xp.inf), 1.0, x)
     argmax = x == 0 if whole else live & (x == 0)
-    at_top, mean = reduce.sum(xp.where(argmax, p, 0.0), p * x)
+    at_top, mean = reduce.sum(xp.astype(argmax, p.dtype) * p, p * x)
     at_top = xp.where(mean > 0, at_top, 1.0)  # constant losses: their masses may sum to a little less
 
     bad_amount = ~(given > 0) | ~(given <= 1) if name == "level" else ~(given >= 0)

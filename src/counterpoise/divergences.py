@@ -97,6 +97,9 @@ class Power(Divergence):
         change = t - 1
         if a == 2:
             return self.scale / 2 * change * change
+        if a == 1:
+            smallest = float(xp.finfo(t.dtype).smallest_normal)
+            return self.scale * (t * xp.log(xp.maximum(t, smallest)) - change)
         positive = t > 0
         inside = self.f_of_log(xp.log(xp.where(positive, t, 1.0)), t)
         return xp.where(positive, inside, self.f_at_zero)
@@ -117,10 +120,10 @@ class Power(Divergence):
         xp, a, z = aac.array_namespace(s), self.exponent, s / self.scale
         if a == 1:
             return self.scale * xp.expm1(z)
-        base = xp.maximum(1 + (a - 1) * z, 0.0)
         if a == 2:
-            z = xp.where(base > 0, z, 0.0)
-            return self.scale * xp.where(base > 0, z * (1 + 0.5 * z), -0.5)
+            z = xp.maximum(z, -1.0)
+            return self.scale * (z * (1 + 0.5 * z))
+        base = xp.maximum(1 + (a - 1) * z, 0.0)
         log = xp.log1p(xp.where(base > 0, (a - 1) * z, 0.0)) / (a - 1)
         inside = self.scale * expm1_ratio(xp, a, log)
         return xp.where(base > 0, inside, self.scale * -1 / a if a > 1 or a < 0 else math.inf)

@@ -242,7 +242,10 @@ def test_a_penalty_and_the_radius_that_it_spends_agree(d, data):
     assume(1e-7 < spent < 0.999 * most)
     bound = cp.constrained(losses, d, spent, prior=prior)
     close(bound.weights, free.weights, atol=1e-7)
-    assert float(bound.multiplier) == pytest.approx(penalty, rel=1e-5)
+    nearby = cp.penalized(losses, d, 1.001 * penalty, prior=prior)
+    if abs(float(divergence(d, np.asarray(nearby.weights), p)) - spent) > 1e-10:
+        # else the radius hardly depends on the penalty, and rounding it moves the penalty that it stands for
+        assert float(bound.multiplier) == pytest.approx(penalty, rel=1e-5)
 
 
 @both

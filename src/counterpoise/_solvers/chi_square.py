@@ -45,14 +45,18 @@ def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Arra
     """Iterate δ = edge({x < δ}); take the last step with x counted from the atom below δ, which resolves its weight."""
     xp, p, x = problem.xp, problem.p, problem.x
 
+    def below(delta: Array) -> Array:
+        active = xp.astype(x < delta, p.dtype)  # a product, as a choice costs eight times as much
+        active *= p
+        return active
+
     def step(delta: Array, stop: Array) -> State:
-        new = xp.minimum(edge(xp.where(x < delta, p, 0.0), x), delta)
+        new = xp.minimum(edge(below(delta), x), delta)
         return xp.where(stop, delta, new), stop | (new >= delta)
 
     delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
-    inside = problem.live & (x < delta)
-    atom = problem.reduce.max(xp.where(inside, x, 0.0))
-    active = xp.where(inside, p, 0.0)
+    atom = problem.reduce.max(xp.astype(problem.live & (x < delta), p.dtype) * x)
+    active = below(delta)
     y = x - atom
     last = edge(active, y)
     reach = xp.where(last < xp.inf, last, xp.where(delta < xp.inf, delta - atom, 1.0))
