@@ -43,6 +43,12 @@ def unpack(inputs: Any) -> tuple[Any, Tensor | None]:
     return {k: v for k, v in inputs.items() if k != KEY}, inputs[KEY].view(torch.float64).T
 
 
+def usable(side: Tensor, name: str) -> None:
+    """Raise unless a batch's values are finite and ≥ 0."""
+    if not bool(((side >= 0) & side.isfinite()).all()):
+        raise ValueError(f"column {name!r} is {side.tolist()} in a batch; finite numbers >= 0 are needed")
+
+
 def check(dataset: Any, name: str, objective: str) -> None:
     """Raise unless the dataset has the column and, where its rows can be counted, numbers ≥ 0 in it."""
     names = getattr(dataset, "column_names", None) or list(next(iter(dataset), {}))

@@ -17,7 +17,7 @@ import counterpoise as cp
 from ..pytorch.config import RobustConfig, Running, Tilt
 from ..pytorch.distributed import gather
 from ..pytorch.watch import Watch, terms
-from .columns import Carrier, check, number, unpack
+from .columns import Carrier, check, number, unpack, usable
 
 Base: Any = object  # a trainer comes here; type checkers run without TRL
 BOOKS = ("_metrics", "_stored_metrics", "_total_train_tokens")  # what compute_loss writes down
@@ -88,6 +88,7 @@ class RobustMixin(Base):  # type: ignore[misc]
         if name is not None and self.model.training:
             plain = output["advantages"]
             weights = torch.tensor([number(row.get(name)) for row in inputs], dtype=plain.dtype, device=plain.device)
+            usable(weights, name)
             self.weighed = Weighed(-plain, weights, {name: weights})
             self._note(Tilt((weights * -plain).mean(), weights, math.inf), -plain)
             output["advantages"] = plain * weights
@@ -170,10 +171,8 @@ class RobustMixin(Base):  # type: ignore[misc]
             label = torch.as_tensor(inputs["label"], dtype=torch.bool, device=columns.device)
             columns = torch.cat([columns[:, label], columns[:, ~label]], dim=1)
         side = self._side(columns)
-        if side is not None and not bool(((side >= 0) & side.isfinite()).all()):
-            raise ValueError(
-                f"column {self.robust_config.column!r} is {side.tolist()} in a batch; numbers >= 0 are needed"
-            )
+        if side is not None:
+            usable(side, str(self.robust_config.column))
         return inputs, columns
 
     def _side(self, columns: Tensor) -> Tensor | None:
@@ -255,7 +254,8 @@ def refuse(trainer: Any) -> None:
         raise ValueError(f"loss_type {sorting} sorts the batch, so no example has a loss of its own to weigh")
     if getattr(args, "packing", False) or getattr(trainer, "padding_free", False):
         raise ValueError("packing and padding_free join examples in one row, where none can be weighed; turn them off")
-    if fused := [n for n, v in vars(trainer).items() if type(v).__module__.startswith("liger_kernel")]:
+    fused = [n for n, v in vars(trainer).items() if type(v).__module__.startswith("liger_kernel")]
+    if fused and not generates(trainer):
         raise ValueError(f"{fused[0]}: a fused Liger loss reduces inside its kernel; set use_liger_kernel=False")
     if getattr(args, "n_gpu", 1) > 1:
         raise ValueError("DataParallel splits a batch after its columns are taken; start one process per GPU")

@@ -222,24 +222,30 @@ def test_the_config_reads_from_the_command_line_and_from_yaml(tiny, tmp_path):
         assert config == RobustConfig("worst_case", divergence="chi_square", radius=0.5, scope="step")
 
 
-def test_generated_completions_are_weighed_by_their_advantages(tiny, tmp_path):
-    def run(config):
-        fast = {"max_steps": 1, "max_grad_norm": 0.0}
-        options = {"num_generations": 4, "max_completion_length": 6, "temperature": 1.0, "dtype": torch.float32}
-        data = tiny.rows("pair").select_columns(["prompt", "weight", "ratio"])
+@pytest.mark.parametrize("short", ["GRPO", "RLOO"])
+def test_generated_completions_are_weighed_by_their_advantages(tiny, tmp_path, short):
+    stock = tiny.trl(f"{short}Trainer")
+    data = tiny.rows("pair").select_columns(["prompt", "weight", "ratio"])
+
+    def run(config, data=data):
+        options = {**tiny.DEFAULTS, "max_steps": 1, "max_grad_norm": 0.0, "num_generations": 4, "beta": 0.0}
         kwargs = {} if config is None else {"robust_config": config}
-        made = (tiny.trl("GRPOTrainer") if config is None else robust(tiny.trl("GRPOTrainer")))(
-            model=tiny.model(0, options.pop("dtype")), processing_class=tiny.tokenizer(), train_dataset=data,
+        made = (stock if config is None else robust(stock))(
+            model=tiny.model(0, torch.float32), processing_class=tiny.tokenizer(), train_dataset=data,
             reward_funcs=lambda completions, **_: [float(len(set(c.split()))) for c in completions],
-            args=tiny.trl("GRPOConfig")(output_dir=str(tmp_path), **{**tiny.DEFAULTS, **fast}, **options),
+            args=tiny.trl(f"{short}Config")(output_dir=str(tmp_path), max_completion_length=6, **options),
             **kwargs,
         )  # fmt: skip
         return made, *tiny.first_gradient(made)
 
     _, plain, logs = run(None)
     made, weighed, logs_of_weighed = run(RobustConfig("weighted"))
-    assert plain.norm() > 0 and made.weighed.weights.std() == 0  # one prompt a step, so one weight
-    torch.testing.assert_close(weighed, plain * made.weighed.weights[0], rtol=1e-4, atol=1e-7)
-    assert logs_of_weighed["reward"] == logs["reward"]
+    weight = made.weighed.weights
+    assert plain.norm() > 0 and weight.std() == 0 and weight[0] != 1  # one prompt a step, so one weight
+    torch.testing.assert_close(weighed, plain * weight[0], rtol=1e-4, atol=1e-7)
+    assert logs_of_weighed["reward"] == logs["reward"] and logs_of_weighed["robust/ess"] == pytest.approx(4)
     with pytest.raises(ValueError, match="has advantages instead of per-example losses.*'weighted'"):
         run(DORA)
+    with pytest.raises((ValueError, NotImplementedError), match="column 'weight' is .*nan|Iterable datasets are not"):
+        bad = data.remove_columns("weight").add_column("weight", [None] * 16)
+        run(RobustConfig("weighted"), bad.to_iterable_dataset())

@@ -79,6 +79,14 @@ def test_sft_of_old_releases_is_refused(tiny, tmp_path):
         )  # fmt: skip
 
 
+def test_a_fused_liger_loss_is_refused(tiny, tmp_path):
+    pytest.importorskip("liger_kernel", reason="liger-kernel is not installed: pip install liger-kernel")
+    if "liger" not in inspect.getsource(trl.DPOTrainer):
+        pytest.skip(f"DPO in trl {trl.__version__} has no fused loss")
+    with pytest.raises(ValueError, match="a fused Liger loss reduces inside its kernel"):
+        tiny.trainer("DPO", tmp_path, RobustConfig("kl_dro", penalty=1.0), use_liger_kernel=True)
+
+
 def test_unknown_names_and_classes_are_refused(tiny, tmp_path):
     with pytest.raises(AttributeError, match="no attribute 'RobustPPOTrainer'"):
         _ = adapter.RobustPPOTrainer
@@ -101,6 +109,9 @@ def test_the_watch_sees_only_reductions_of_examples_to_one_number():
         loss = -(y**2).mean() + 3 * matrix.sum() + expanded + masked
         y.detach().mean()
         y.reshape(2, 2).sum()
+    with Watch(4, []) as holes:
+        mean = (x / torch.tensor([1.0, 1.0, 0.0, 1.0]) * torch.tensor([1.0, 1.0, 0.0, 1.0])).nanmean()
+    assert terms(mean, holes, "test")[0].tolist() == pytest.approx([0.0, 1 / 3, 0.0, 1.0])  # NaN is left out, as there
     parts, rows = terms(loss, watch, "test")
     assert unrelated.requires_grad and len(watch.noted) == 3 and len(rows) == 2
     torch.testing.assert_close(parts, (-(y**2) / 4 + 3 * (y + y**2)).detach())

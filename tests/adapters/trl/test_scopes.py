@@ -52,6 +52,8 @@ def test_a_step_of_micro_batches_has_the_gradient_of_one_batch(tiny, tmp_path, r
     whole, logs = step(tiny, tmp_path, "DPO", RobustConfig(**robust), 16, 1)
     parts, logs_of_parts = step(tiny, tmp_path, "DPO", RobustConfig(scope="step", **robust), 4, 4)
     assert close(parts, whole)
+    world, _ = step(tiny, tmp_path, "DPO", RobustConfig(scope="world", **robust), 4, 4)
+    assert torch.equal(world, parts)  # of one process
     for name in ("robust/value", "robust/erm_loss", "loss"):
         assert logs_of_parts[name] == pytest.approx(logs[name], rel=1e-5)
     if robust["objective"] not in ("weighted", "erm"):
@@ -83,15 +85,21 @@ def test_examples_of_an_uneven_last_step_count_alike(tiny, tmp_path):
     assert close(parts, whole)
 
 
-def test_dropout_is_off_in_the_first_look_and_on_in_training(tiny, tmp_path):
+def test_the_first_look_has_no_dropout_and_no_graph_in_the_model(tiny, tmp_path):
     made = tiny.trainer(
         "SFT", tmp_path, RobustConfig("kl_dro", penalty=1.0, scope="step"), policy=tiny.model(attention_dropout=0.5),
         **shared.FAST,
     )  # fmt: skip
     seen = []
-    made.model.register_forward_pre_hook(lambda model, args: seen.append(model.training))
+    inner = made.model.model.layers[0]
+    inner.register_forward_pre_hook(lambda layer, args: seen.append((layer.training, torch.is_grad_enabled())))
     made.train()
-    assert seen == [False, True]
+    assert seen == [(False, False), (True, True)]
+    assert not any(made._metrics["eval"].values())  # nor does the next evaluation inherit from it
+    quiet = {**shared.FAST, "logging_steps": 100, "gradient_accumulation_steps": 4}
+    made = tiny.trainer("CPO", tmp_path, RobustConfig("kl_dro", penalty=1.0, scope="step"), cpo_alpha=0.0, **quiet)
+    made.train()
+    assert len(made._stored_metrics["train"]["rewards/chosen"]) == 4
 
 
 @pytest.fixture(scope="module")
