@@ -66,7 +66,7 @@ class RobustMixin(Base):  # type: ignore[misc]
         if not generates(self):
             self.data_collator = Carrier(self.data_collator, self._carried)
         for callback in self.callback_handler.callbacks:
-            if hasattr(callback, "quantiles"):  # a WeightPlot
+            if hasattr(callback, "quantiles"):  # a WeightPlot, whose module is not imported before it is asked for
                 callback.trainer = self
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -195,7 +195,7 @@ class RobustMixin(Base):  # type: ignore[misc]
         losses = torch.cat([part if scaled else part * len(part) for part, _ in parts])
         columns = torch.cat([columns for _, columns in parts], dim=1)
         mine, ranks = slice(None), 1
-        if self.robust_config.scope == "world" and dist.is_initialized():
+        if self.robust_config.scope == "world" and self._looks_ahead and dist.is_initialized():
             ranks, (losses, mine) = dist.get_world_size(), gather(losses)
             columns = gather(columns)[0]
         total = len(losses)
