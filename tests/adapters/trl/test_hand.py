@@ -46,7 +46,7 @@ def test_kto(tiny, tmp_path):
 
 @pytest.mark.parametrize("items", [None, 40])
 def test_sft_parts_are_token_sums(tiny, tmp_path, items):
-    made = tiny.trainer("SFT", tmp_path, RobustConfig("kl_dro", penalty=0.5))
+    made = tiny.trainer("SFT", tmp_path, RobustConfig("kl_dro", penalty=0.5), gradient_accumulation_steps=2)
     items = None if items is None else torch.tensor(items)
     loss, got = tiny.loss_and_gradient(made, tiny.batch(made, ROWS), num_items_in_batch=items)
     rows = [made.train_dataset[i] for i in ROWS]
@@ -54,11 +54,13 @@ def test_sft_parts_are_token_sums(tiny, tmp_path, items):
     starts = [next(i for i, label in enumerate(row["labels"]) if label != -100) for row in rows]
     sums = -token_logps(made.model, [x[:s] for x, s in zip(ids, starts)], [x[s:] for x, s in zip(ids, starts)])  # noqa: B905
     tokens = sum(len(x) - s for x, s in zip(ids, starts)) if items is None else items  # noqa: B905
-    losses = sums * len(ROWS) / tokens
+    micro = 1 if items is None else 2  # a sum over the step's micro-batches, or a mean over one
+    losses = sums * len(ROWS) * micro / tokens
     want = cp.kl_dro(losses.detach(), 0.5)
-    assert loss == pytest.approx(want.value.item(), rel=1e-6)
-    expected = gradient(made.model, (want.weights * losses).sum())
+    assert loss == pytest.approx(want.value.item() / micro, rel=1e-6)
+    expected = gradient(made.model, (want.weights * losses).sum() / micro)
     assert (got - expected).norm() <= 1e-6 * expected.norm()
+    torch.testing.assert_close(made.weighed.losses, losses.detach(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore:.*stays unweighted")

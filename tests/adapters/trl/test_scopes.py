@@ -131,4 +131,6 @@ def test_a_step_of_two_ranks_has_the_gradient_of_one_batch(tiny, tmp_path, ranks
             continue  # its nll term is a mean over a micro-batch's tokens
         assert close(got, whole, 1e-4 if whole.dtype == torch.float32 else 1e-6)
     for name, value in ranks[0][case]["logs"].items():
+        if robust["objective"] == "weighted" and name in ("robust/ess", "robust/max_weight"):
+            continue  # weights that need no losses are not exchanged, so these are means over ranks
         assert value == pytest.approx(logs[name], rel=1e-5), name

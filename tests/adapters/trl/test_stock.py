@@ -75,6 +75,29 @@ def test_evaluation_is_left_alone_and_needs_no_columns(tiny, tmp_path):
     assert made.evaluate()["eval_loss"] == stock.evaluate()["eval_loss"]
 
 
+def test_columns_reach_neither_evaluation_nor_the_reference_model(tiny, tmp_path):
+    seen = []
+
+    class Seeing(tiny.trl("DPOTrainer")):
+        def prediction_step(self, model, inputs, *args, **kwargs):
+            seen.append(set(inputs))
+            return super().prediction_step(model, inputs, *args, **kwargs)
+
+        def compute_ref_log_probs(self, *args):
+            seen.extend(set(a) for a in args if isinstance(a, dict))
+            return super().compute_ref_log_probs(*args)
+
+    made = tiny.trainer(
+        "DPO", tmp_path, RobustConfig("dora", penalty=0.1), trainer_class=Seeing, precompute_ref_log_probs=True,
+        eval_dataset=tiny.rows("pair", 6),
+    )  # fmt: skip
+    made.train()
+    made.evaluate()
+    if hasattr(made, "_precompute_ref_logps"):  # since 1.x, evaluate prepares a new dataset
+        made.evaluate(tiny.rows("pair", 6, seed=9))
+    assert len(seen) >= 4 and not any("counterpoise_columns" in keys for keys in seen)
+
+
 @pytest.mark.parametrize("scope", ["microbatch", "step", "running"])
 def test_resuming_from_a_checkpoint_continues_the_run(tiny, tmp_path, scope):
     config = RobustConfig("dora", penalty=0.3, scope=scope, schedule="linear", final=0.05)

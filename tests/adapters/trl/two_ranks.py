@@ -12,6 +12,7 @@ CASES = {
     "kl DPO float32": ("DPO", {"objective": "kl_dro", "penalty": 0.05}, {"dtype": torch.float32}),
     "radius Reward": ("Reward", {"objective": "worst_case", "divergence": "chi_square", "radius": 0.5}, {}),
     "dora SFT": ("SFT", {"objective": "dora", "penalty": 2.0}, {}),
+    "weighted DPO": ("DPO", {"objective": "weighted"}, {}),
     "ess ORPO": ("ORPO", {"objective": "kl_dro", "target_ess": 0.5}, {}),
 }
 FAST = {"max_steps": 1, "max_grad_norm": 0.0, "logging_steps": 1}
