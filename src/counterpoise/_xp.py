@@ -102,6 +102,20 @@ def floating(xp: Any, name: str, array: Array, *, min_ndim: int = 1) -> Array:
     return xp.astype(array, xp.float32) if xp.finfo(array.dtype).bits < 32 else array
 
 
+def widest(xp: Any, array: Array) -> Array:
+    """Convert to the widest real float that the array's device has: sums over samples are worth it."""
+    try:
+        known = xp.__array_namespace_info__().dtypes(device=device(array), kind="real floating")
+    except (TypeError, ValueError):  # a device that the library's own listing does not know
+        known = {}
+    return xp.astype(array, xp.float64 if "float64" in known else xp.float32)
+
+
+def indices(xp: Any, numbers: Sequence[int], like: Array) -> Array:
+    """Return indices on the device of ``like``."""
+    return xp.asarray(list(numbers), dtype=xp.int64, device=device(like))
+
+
 def aligned(xp: Any, named: dict[str, Array]) -> list[Array]:
     """Check and convert the named arrays, promote them to one dtype and broadcast them to one shape."""
     arrays = [floating(xp, name, a) for name, a in named.items()]

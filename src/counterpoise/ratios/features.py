@@ -1,0 +1,305 @@
+"""Samples into features: units taken out, Gaussian bumps, powers, and always a constant."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from .. import _xp
+from .._types import Array
+
+__all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
+
+CHUNK = 8192
+"""Rows that are turned into features at once."""
+
+KEPT = 2**25
+"""Most feature values that are kept between iterations; beyond, they are computed again."""
+
+Kind = Literal["gaussian", "linear", "quadratic"]
+Blocks = Callable[[], Iterator[Array]]
+
+
+class Features(NamedTuple):
+    """How samples become features; from `gaussian_features` or `linear_features`, for `feature_map`.
+
+    Attributes
+    ----------
+    kind : {"gaussian", "linear", "quadratic"}
+        exp(−‖z − c‖²/2σ²), z, or z and all products of its entries, of z = (x − shift)/scale; and a constant before
+        them all.
+    shift, scale : array, shape (d,)
+        Location and spread of the samples that the features were made for: units do not matter.
+    centres : array, shape (b, d)
+        Rows c, in units of z; none but for ``"gaussian"``.
+    bandwidth : array, shape ()
+        σ, in units of z.
+    """
+
+    kind: Kind
+    shift: Array
+    scale: Array
+    centres: Array
+    bandwidth: Array
+
+
+def gaussian_features(
+    *,
+    target: Array,
+    train: Array,
+    n_centres: int = 100,
+    centres: Array | None = None,
+    bandwidth: float | None = None,
+    seed: int = 0,
+) -> Features:
+    """Prepare Gaussian bumps at target rows, where the ratio is large: exp(−‖z − c‖²/2σ²), and a constant.
+
+    Parameters
+    ----------
+    target : array, shape (n_target, d)
+        Target samples; a vector is a sample of one feature.
+    train : array, shape (n_train, d)
+        Training samples.
+    n_centres : int
+        Number of centres, drawn without replacement from the target; all its rows if it has fewer.
+    centres : array, shape (b, d), optional
+        Centres in the units of the samples, instead of drawn ones.
+    bandwidth : float, optional
+        σ in units of the scaled samples; default the median distance between (up to 500) pooled samples.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Features
+        The bumps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Samples that are no tables, of different widths, empty, or with NaN or infinite entries; a bandwidth that is
+        not positive.
+
+    References
+    ----------
+    Centres at the target: Kanamori, Hido and Sugiyama, JMLR 10 (2009), section 5.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> target, train = np.array([[0.0], [2.0]]), np.array([[-2.0], [0.0]])
+    >>> features = cp.gaussian_features(target=target, train=train, bandwidth=1.0)
+    >>> cp.feature_map(features, np.array([[2.0]])).shape
+    (1, 3)
+    """
+    xp, target, train = samples(target, train)
+    shift, scale = location_and_spread(xp, target, train)
+    if centres is None:
+        rows = draw(int(target.shape[0]), n_centres, seed)
+        chosen = xp.take(target, _xp.indices(xp, rows, target), axis=0)
+    else:
+        chosen = table(xp, "centres", centres)
+        same_width({"target": target, "centres": chosen})
+    z = (chosen - shift) / scale
+    if bandwidth is None:
+        sigma = median_distance(xp, (target - shift) / scale, (train - shift) / scale, seed)
+    elif 0.0 < float(bandwidth) < math.inf:
+        sigma = xp.zeros_like(shift[0]) + float(bandwidth)
+    else:
+        raise ValueError(
+            f"bandwidth is {bandwidth!r}; a positive, finite number in units of the scaled samples is needed"
+        )
+    return Features("gaussian", shift, scale, z, sigma)
+
+
+def linear_features(*, target: Array, train: Array, degree: Literal[1, 2] = 1) -> Features:
+    """Prepare scaled samples as features, with their squares and products for degree 2, and a constant.
+
+    Parameters
+    ----------
+    target, train : array, shape (n, d)
+        Samples that the units are taken from.
+    degree : {1, 2}
+        2 adds all d(d + 1)/2 products: then the log ratio of any two Gaussians is linear in the features.
+
+    Returns
+    -------
+    Features
+        The map.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `gaussian_features`; a degree that is neither 1 nor 2.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> features = cp.linear_features(target=np.array([[3.0]]), train=np.array([[1.0]]), degree=2)
+    >>> cp.feature_map(features, np.array([[3.0]]))
+    array([[1., 1., 1.]])
+    """
+    if degree not in (1, 2):
+        raise ValueError(f"degree is {degree!r}; 1 (linear) or 2 (quadratic) is needed")
+    xp, target, train = samples(target, train)
+    shift, scale = location_and_spread(xp, target, train)
+    none = xp.zeros_like(shift)[None, :][:0, :]
+    return Features("linear" if degree == 1 else "quadratic", shift, scale, none, xp.ones_like(shift[0]))
+
+
+def feature_map(features: Features, x: Array, /) -> Array:
+    """Evaluate features, a constant first.
+
+    Parameters
+    ----------
+    features : Features
+        From `gaussian_features` or `linear_features`.
+    x : array, shape (n, d)
+        Samples; a vector is a sample of one feature.
+
+    Returns
+    -------
+    array, shape (n, 1 + b)
+        1 and the features.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Samples of another library, device or width than the features'.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> x = np.array([[0.0], [1.0]])
+    >>> cp.feature_map(cp.linear_features(target=x, train=x), x)
+    array([[ 1., -1.],
+           [ 1.,  1.]])
+    """
+    xp = _xp.namespace(x=x, features=features.shift)
+    z = table(xp, "x", x, finite=False)
+    if int(z.shape[1]) != int(features.shift.shape[0]):
+        raise ValueError(f"x has {z.shape[1]} features, but the ratio was made for {features.shift.shape[0]}")
+    return mapped(xp, features, z)
+
+
+def mapped(xp: Any, features: Features, x: Array) -> Array:
+    """Evaluate the features of checked samples."""
+    z = (x - features.shift) / features.scale
+    one = xp.ones_like(z[:, :1])
+    if features.kind == "gaussian":
+        return xp.concat([one, xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))], axis=1)
+    if features.kind == "linear":
+        return xp.concat([one, z], axis=1)
+    products = [z[:, i : i + 1] * z[:, i:] for i in range(int(z.shape[1]))]
+    return xp.concat([one, z, *products], axis=1)
+
+
+def squares(xp: Any, z: Array, centres: Array) -> Array:
+    """Squared distances from every row to every centre, never negative."""
+    cross = xp.matmul(z, xp.matrix_transpose(centres))
+    near = xp.sum(z * z, axis=1, keepdims=True) + xp.sum(centres * centres, axis=1)[None, :] - 2 * cross
+    return xp.maximum(near, xp.zeros_like(near))
+
+
+def chunks(x: Array, size: int = CHUNK) -> Iterator[Array]:
+    """Cut the rows into pieces."""
+    for i in range(0, int(x.shape[0]), size):
+        yield x[i : i + size, ...]
+
+
+def blocks_of(xp: Any, features: Features, x: Array) -> Blocks:
+    """Return the features chunk by chunk, kept between calls where they fit."""
+    width = int(mapped(xp, features, x[:1, :]).shape[1])
+    if int(x.shape[0]) * width <= KEPT:
+        kept = [mapped(xp, features, part) for part in chunks(x)]
+        return lambda: iter(kept)
+    return lambda: (mapped(xp, features, part) for part in chunks(x))
+
+
+def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
+    """Check two samples and return them as tables of the widest float that their device has."""
+    xp = _xp.namespace(target=target, train=train)
+    target, train = table(xp, "target", target), table(xp, "train", train)
+    same_width({"target": target, "train": train})
+    dtype = xp.result_type(target.dtype, train.dtype)
+    return xp, xp.astype(target, dtype), xp.astype(train, dtype)
+
+
+def table(xp: Any, name: str, x: Array, *, finite: bool = True) -> Array:
+    """Return samples as rows of floats, or say what is wrong with them."""
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise TypeError(f"{name} has dtype {x.dtype}; real numbers are needed")
+    if x.ndim not in (1, 2) or 0 in x.shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; a table of at least one row and one feature is needed")
+    x = _xp.widest(xp, _xp.constant(name, x))
+    x = x[:, None] if x.ndim == 1 else x
+    if finite:
+        good = xp.all(xp.isfinite(x), axis=1)
+        if not bool(xp.all(good)):
+            first = int(xp.argmax(xp.astype(~good, xp.int32)))
+            raise ValueError(f"{name} has a NaN or infinite entry in row {first}; drop or fill such rows first")
+    return x
+
+
+def same_width(named: dict[str, Array]) -> None:
+    """Refuse tables with different numbers of features."""
+    widths = {name: int(x.shape[1]) for name, x in named.items()}
+    if len(set(widths.values())) > 1:
+        found = ", ".join(f"{name}: {width}" for name, width in widths.items())
+        raise ValueError(f"different numbers of features ({found}); both samples need the same columns")
+
+
+def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of the two samples pooled half and half; 1 for constant columns.
+
+    Half and half makes them the same whichever sample is called the target, and however often one is repeated.
+    """
+    means = [xp.mean(x, axis=0) for x in (target, train)]
+    shift = (means[0] + means[1]) / 2
+    most = xp.maximum(*(xp.max(xp.abs(x - shift), axis=0) for x in (target, train)))
+    unit = xp.where(most > 0, most, xp.ones_like(most))  # squares of 1e200 would leave the range
+    square = sum(xp.mean(((x - shift) / unit) ** 2, axis=0) for x in (target, train)) / 2
+    eps = float(xp.finfo(shift.dtype).eps)
+    varies = most > 16 * eps * xp.abs(shift)
+    scale = unit * xp.sqrt(xp.where(varies, square, xp.ones_like(square)))
+    return shift, xp.where(varies, scale, xp.ones_like(scale))
+
+
+def median_distance(xp: Any, target: Array, train: Array, seed: int, most: int = 250) -> Array:
+    """Median distance between different points among up to ``most`` of each sample; 1 if all are the same."""
+    pooled = xp.concat(
+        [xp.take(z, _xp.indices(xp, draw(int(z.shape[0]), most, seed), z), axis=0) for z in (target, train)], axis=0
+    )
+    distances = xp.sort(xp.reshape(squares(xp, pooled, pooled), (-1,)))
+    zero = int(xp.sum(xp.astype(distances <= 1e-12 * distances[-1], xp.int64)))
+    count = int(distances.shape[0])
+    return xp.sqrt(distances[(zero + count) // 2]) if zero < count else xp.ones_like(distances[0])
+
+
+def draw(n: int, count: int, seed: int) -> list[int]:
+    """Draw indices without replacement, in rising order; all of them where there are no more."""
+    return list(range(n)) if n <= count else sorted(random.Random(seed).sample(range(n), count))
+
+
+def shuffled(n: int, seed: int) -> list[int]:
+    """Return 0..n-1 in random order."""
+    order = list(range(n))
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """Yield, fold by fold, the indices of the rows that are kept and of those that are held out."""
+    n = int(x.shape[0])
+    if not isinstance(folds, int) or not 2 <= folds <= n:
+        raise ValueError(
+            f"folds is {folds!r}, but a sample has {n} rows; between 2 and as many folds as rows are needed"
+        )
+    xp = _xp.namespace(x=x)
+    order = shuffled(n, seed)
+    for f in range(folds):
+        held = sorted(order[f::folds])
+        out = set(held)
+        yield _xp.indices(xp, [i for i in range(n) if i not in out], x), _xp.indices(xp, held, x)

@@ -1,0 +1,176 @@
+"""A fitted ratio: plain arrays, evaluated anywhere."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from .. import _xp
+from .._types import Array
+from .features import Features, chunks, mapped, table
+
+__all__ = ["Ratio", "Scores", "log_ratio", "ratio"]
+
+Method = Literal["ulsif", "kliep", "log_linear", "logistic", "gaussian", "average"]
+LEAST = -30.0
+"""Least log ratio that a member of an average contributes: one zero is not to outvote all others."""
+
+
+class Scores(NamedTuple):
+    """What a grid search saw: lower is better, in the method's own loss.
+
+    Attributes
+    ----------
+    bandwidth : array, shape (s,)
+        Bandwidths tried.
+    penalty : array, shape (p,)
+        Penalties tried.
+    score : array, shape (s, p)
+        Held-out loss of each pair.
+    """
+
+    bandwidth: Array
+    penalty: Array
+    score: Array
+
+
+class Comparison(NamedTuple):
+    """What `fit_ratio` saw of the methods.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Their names; ``"one"`` is the ratio 1.
+    score : array, shape (methods,)
+        Held-out log loss in nats; lower is better.
+    difference : array, shape (methods,)
+        Score less the best one's.
+    standard_error : array, shape (methods,)
+        Of the paired difference.
+    """
+
+    methods: tuple[str, ...]
+    score: Array
+    difference: Array
+    standard_error: Array
+
+
+class Ratio(NamedTuple):
+    """A fitted density ratio dTarget/dTrain, for `ratio` and `log_ratio`.
+
+    Attributes
+    ----------
+    method : {"ulsif", "kliep", "log_linear", "logistic", "gaussian", "average"}
+        How it was fitted. The first two are max(φᵀθ, 0), the next three exp(φᵀθ), the last a geometric mean.
+    features : Features or None
+        φ; None for an average.
+    coefficients : array, shape (1 + b,)
+        θ, the constant's first; for an average the shares of its members.
+    alpha : float
+        α of the relative ratio p/(αp + (1 − α)q); 0 for p/q.
+    penalty : array, shape ()
+        The ridge in use.
+    gap : array, shape ()
+        How far the fitted objective is from its optimum at most, in nats; 0 for closed forms.
+    scores : Scores or None
+        The grid's; None if nothing was searched.
+    members : tuple of Ratio
+        Those that are averaged; empty otherwise.
+    comparison : Comparison or None
+        The methods' held-out scores, from `fit_ratio`.
+    """
+
+    method: Method
+    features: Features | None
+    coefficients: Array
+    alpha: float
+    penalty: Array
+    gap: Array
+    scores: Scores | None
+    members: tuple[Ratio, ...] = ()
+    comparison: Comparison | None = None
+
+
+def ratio(model: Ratio, x: Array, /) -> Array:
+    """Evaluate a fitted ratio: how much likelier each sample is under the target than under the training data.
+
+    Parameters
+    ----------
+    model : Ratio
+        From `fit_ulsif`, `fit_kliep`, `fit_log_linear` or `fit_logistic`.
+    x : array, shape (n, d)
+        Samples; a vector is a sample of one feature. A row with NaN or infinite entries gives NaN.
+
+    Returns
+    -------
+    array, shape (n,)
+        Non-negative, in the dtype of ``x`` (of the model for integers and booleans).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Samples of another library, device or width than the model's.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> rng = np.random.default_rng(0)
+    >>> model = cp.fit_logistic(target=rng.normal(1, 1, (500, 1)), train=rng.normal(0, 1, (500, 1)))
+    >>> cp.ratio(model, np.array([[-1.0], [0.5], [2.0]])).round(1)
+    array([0.2, 1.1, 5.4])
+    """
+    return _evaluate(model, x, log=False)
+
+
+def log_ratio(model: Ratio, x: Array, /) -> Array:
+    """Evaluate the logarithm of a fitted ratio, where the ratio itself would under- or overflow.
+
+    Parameters
+    ----------
+    model, x
+        As in `ratio`.
+
+    Returns
+    -------
+    array, shape (n,)
+        -inf where the ratio is 0.
+
+    Examples
+    --------
+    >>> import numpy as np, counterpoise as cp
+    >>> x = np.array([[0.0], [1.0]])
+    >>> cp.log_ratio(cp.fit_logistic(target=x, train=x, penalty=1.0), x)
+    array([0., 0.])
+    """
+    return _evaluate(model, x, log=True)
+
+
+def _evaluate(model: Ratio, x: Array, *, log: bool) -> Array:
+    xp = _xp.namespace(x=x, model=model.coefficients)
+    z = table(xp, "x", x, finite=False)
+    width = _width(model)
+    if int(z.shape[1]) != width:
+        raise ValueError(f"x has {z.shape[1]} features, but the ratio was fitted to {width}")
+    out = xp.concat([_of_rows(xp, model, part, log=log) for part in chunks(z)], axis=0)
+    return xp.astype(out, x.dtype) if xp.isdtype(x.dtype, "real floating") else out
+
+
+def _width(model: Ratio) -> int:
+    return _width(model.members[0]) if model.features is None else int(model.features.shift.shape[0])
+
+
+def _of_rows(xp: Any, model: Ratio, x: Array, *, log: bool) -> Array:
+    if model.features is None:
+        logs = xp.stack([_of_rows(xp, member, x, log=True) for member in model.members], axis=1)
+        mean = xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
+        return mean if log else xp.exp(mean)
+    known = xp.all(xp.isfinite(x), axis=1)
+    x = xp.where(known[:, None], x, xp.zeros_like(x))
+    linear = xp.matmul(mapped(xp, model.features, x), model.coefficients)
+    if model.method in ("ulsif", "kliep"):
+        positive = linear > 0
+        value = xp.where(positive, linear, xp.zeros_like(linear))
+        if log:
+            value = xp.where(positive, xp.log(xp.where(positive, linear, xp.ones_like(linear))), -xp.inf)
+    else:
+        value = linear if log else xp.exp(linear)
+    return xp.where(known, value, xp.zeros_like(value) + xp.nan)

@@ -1,0 +1,444 @@
+"""Density ratios: exact leave-one-out, certified optima, sums that add up, and the laws that any ratio obeys."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import counterpoise as cp
+
+quadratic = functools.partial(cp.fit_logistic, features="quadratic")
+kernel = functools.partial(cp.fit_logistic, features="gaussian", penalty=1e-3)
+FITS = {
+    "ulsif": cp.fit_ulsif,
+    "rulsif": functools.partial(cp.fit_ulsif, alpha=0.2),
+    "kliep": cp.fit_kliep,
+    "logistic": cp.fit_logistic,
+    "quadratic": quadratic,
+    "kernel": kernel,
+    "log_linear": functools.partial(cp.fit_log_linear, penalty=1e-3),
+    "gaussian": cp.fit_gaussian,
+    "discriminant": functools.partial(cp.fit_gaussian, shared=True),
+}
+every = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+
+
+def gaussians(seed, n_target=80, n_train=120, d=2, shift=0.5):
+    generator = np.random.default_rng(seed)
+    return generator.normal(shift, 0.8, (n_target, d)), generator.normal(0, 1, (n_train, d))
+
+
+def fixed(fit):
+    """The fit at one bandwidth and penalty, so that a comparison cannot hinge on a near tie of the grid."""
+    base = fit.func if isinstance(fit, functools.partial) else fit
+    options = {cp.fit_ulsif: {"bandwidth": 1.0, "penalty": 0.1}, cp.fit_kliep: {"bandwidth": 1.0}}.get(base, {})
+    if base is cp.fit_logistic:
+        options = {"penalty": 1e-2}
+    return functools.partial(fit, **options)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.9])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), n_t=st.integers(3, 12), n_s=st.integers(3, 12), lam=st.floats(1e-3, 10.0))
+def test_leave_one_out_equals_brute_force(alpha, seed, n_t, n_s, lam):
+    target, train = gaussians(seed, n_t, n_s)
+    features = cp.gaussian_features(target=target, train=train, bandwidth=1.5)
+    psi, phi = (np.asarray(cp.feature_map(features, x)) for x in (target, train))
+    if (phi.sum(axis=0) < min(5.0, n_s / 2)).any():
+        return  # a bump that is left out for all rows together may not be for all but one
+    losses = np.empty((n_t, n_s))
+    ridge = lam * np.diag(np.r_[0.0, np.ones(psi.shape[1] - 1)])
+    for i in range(n_t):
+        for j in range(n_s):
+            p, q = np.delete(psi, i, axis=0), np.delete(phi, j, axis=0)
+            h = alpha * p.T @ p / len(p) + (1 - alpha) * q.T @ q / len(q)
+            theta = np.linalg.solve(h + ridge, p.mean(axis=0))
+            a, b = psi[i] @ theta, phi[j] @ theta
+            losses[i, j] = alpha * a * a / 2 + (1 - alpha) * b * b / 2 - a
+    found = cp.fit_ulsif(target=target, train=train, features=features, alpha=alpha, penalty=[lam, 2 * lam])
+    score = float(found.scores.score[0, 0])
+    # which rows are paired is drawn; the mean over pairs is one of the means over partial matchings
+    from counterpoise.ratios.features import draw, shuffled
+
+    pairs = min(n_t, n_s)
+    rows = zip(draw(n_t, pairs, 0), shuffled(n_s, 1)[:pairs], strict=True)
+    assert score == pytest.approx(np.mean([losses[i, j] for i, j in rows]), rel=1e-8, abs=1e-10)
+
+
+@pytest.mark.parametrize("bandwidth", [0.2, 1.0, 5.0])
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_kliep_is_certified_and_beats_every_mixture(bandwidth, seed):
+    target, train = gaussians(seed)
+    model = cp.fit_kliep(target=target, train=train, bandwidth=bandwidth, n_centres=30)
+    psi, mean = cp.feature_map(model.features, target), cp.feature_map(model.features, train).mean(axis=0)
+    theta = np.asarray(model.coefficients)
+    s = theta * mean
+    assert (theta >= 0).all() and s.sum() == pytest.approx(1.0, abs=1e-12)
+    used = mean >= 5 / len(train)
+    gradient = (psi[:, used] / mean[used] / (psi @ theta)[:, None]).mean(axis=0)
+    assert -1e-12 <= gradient.max() - 1 <= 1e-8 and float(model.gap) == pytest.approx(gradient.max() - 1, abs=1e-10)
+    value = np.log(psi @ theta).mean()
+    generator = np.random.default_rng(seed)
+    for _ in range(20):
+        other = np.where(used, generator.exponential(size=len(s)) ** 3, 0)
+        other = 0.1 * other / other.sum() + 0.9 * s
+        assert np.log(psi @ (other / mean)).mean() <= value + 1e-9
+
+
+def test_kliep_against_an_interior_point_solver():
+    import cvxpy
+
+    target, train = gaussians(3)
+    model = cp.fit_kliep(target=target, train=train, bandwidth=0.8, n_centres=20)
+    psi, mean = cp.feature_map(model.features, target), cp.feature_map(model.features, train).mean(axis=0)
+    used = mean >= 5 / len(train)
+    s = cvxpy.Variable(int(used.sum()), nonneg=True)
+    problem = cvxpy.Problem(
+        cvxpy.Maximize(cvxpy.sum(cvxpy.log((psi[:, used] / mean[used]) @ s)) / len(psi)), [cvxpy.sum(s) == 1]
+    )
+    problem.solve(solver=cvxpy.CLARABEL)
+    assert np.log(psi @ np.asarray(model.coefficients)).mean() == pytest.approx(problem.value, abs=1e-7)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_log_linear_balances_and_is_nearest_to_uniform(seed):
+    target, train = gaussians(seed, shift=0.3)
+    model = cp.fit_log_linear(target=target, train=train)
+    weights = cp.ratio(model, train) / len(train)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    np.testing.assert_allclose(weights @ train, target.mean(axis=0), atol=1e-6)
+    # among weights with these means, exponential ones have the least KL: move along the null space of the constraints
+    generator = np.random.default_rng(seed)
+    moments = np.column_stack([np.ones(len(train)), train])
+    direction = generator.normal(size=len(train)) * weights
+    direction -= moments @ np.linalg.lstsq(moments, direction, rcond=None)[0]
+    step = 0.5 * weights.min() / abs(direction).max() * direction
+
+    def spent(w):
+        return (w * np.log(w)).sum()
+
+    assert spent(weights) <= min(spent(weights + step), spent(weights - step))
+
+
+def test_log_linear_says_when_no_weights_balance():
+    with pytest.raises(RuntimeError, match="outside the hull of the training features"):
+        cp.fit_log_linear(target=np.array([[2.0]]), train=np.array([[0.0], [1.0]]))
+    cp.fit_log_linear(target=np.array([[2.0]]), train=np.array([[0.0], [1.0]]), penalty=0.1)
+
+
+@pytest.mark.parametrize("features", ["linear", "quadratic", "gaussian"])
+def test_logistic_is_stationary_and_drops_the_class_sizes(features):
+    target, train = gaussians(1, 60, 240)
+    model = cp.fit_logistic(target=target, train=train, features=features, penalty=1e-2)
+    phi = np.asarray(cp.feature_map(model.features, np.vstack([target, train])))
+    label = np.r_[np.ones(60), np.zeros(240)]
+    eta = phi @ np.asarray(model.coefficients) + np.log(60 / 240)
+    gradient = phi.T @ (1 / (1 + np.exp(-eta)) - label) / 300
+    norm = np.eye(phi.shape[1])
+    if features == "gaussian":
+        centres = np.asarray(model.features.centres)
+        squares = ((centres[:, None] - centres) ** 2).sum(axis=2)
+        norm[1:, 1:] = np.exp(-squares / 2 / float(model.features.bandwidth) ** 2) + 1e-8 * np.eye(len(centres))
+    norm[0, 0] = 0.0
+    pull = 1e-2 * norm @ np.r_[0.0, np.asarray(model.coefficients)[1:]]
+    np.testing.assert_allclose(gradient + pull, 0, atol=1e-6)
+    # the intercept's condition: held-in probabilities average to the share of target rows
+    assert (1 / (1 + np.exp(-eta))).mean() == pytest.approx(0.2, abs=1e-6)
+
+
+def test_approximate_leave_one_out_is_near_refitting():
+    target, train = gaussians(5, 25, 35)
+    model = cp.fit_logistic(target=target, train=train, penalty=[1e-2, 1.0])
+    losses = []
+    for i in range(60):
+        t, s = (np.delete(target, i, axis=0), train) if i < 25 else (target, np.delete(train, i - 25, axis=0))
+        again = cp.fit_logistic(
+            target=t, train=s, features=model.features, penalty=1e-2 * 1.0
+        )  # the same units, as rows leave only the fit
+        x = target[i] if i < 25 else train[i - 25]
+        eta = float(cp.log_ratio(again, x[None])[0]) + np.log(len(t) / len(s))
+        losses.append(np.logaddexp(0, -eta if i < 25 else eta))
+    assert float(model.scores.score[0, 0]) == pytest.approx(np.mean(losses), abs=2e-3)
+
+
+@every
+def test_units_and_order_do_not_matter(fit):
+    target, train = gaussians(7)
+    fit = fixed(fit)
+    x = train[:20]
+    units, offset = np.array([1e-4, 3e3]), np.array([5.0, -1e3])
+    plain = cp.ratio(fit(target=target, train=train), x)
+    moved = cp.ratio(fit(target=target * units + offset, train=train * units + offset), x * units + offset)
+    np.testing.assert_allclose(moved, plain, rtol=1e-5, atol=1e-7)
+    model = fit(target=target, train=train)
+    shuffled = np.random.default_rng(0).permutation(len(train))
+    again = cp.ratio(fit(target=target, train=train[shuffled]), x)
+    tolerance = 0.2 if model.features.kind == "gaussian" else 1e-6  # bumps at other rows, drawn by position
+    np.testing.assert_allclose(again, plain, rtol=tolerance, atol=tolerance / 10)
+
+
+@every
+def test_repeating_both_samples_changes_nothing(fit):
+    target, train = gaussians(8, 40, 200)
+    fit = fixed(fit)
+    model = fit(target=target, train=train)
+    if model.features.kind == "gaussian":
+        # wide bumps at the same places: which bumps enough training rows feel would depend on their number
+        features = model.features._replace(bandwidth=model.features.bandwidth * 0 + 3.0)
+        fit = functools.partial(fit.func, **{k: v for k, v in fit.keywords.items() if k in ("alpha", "penalty")})
+        fit = functools.partial(fit, features=features)
+        model = fit(target=target, train=train)
+    twice = fit(target=np.vstack([target, target]), train=np.vstack([train, train]))
+    tolerance = 0.2 if model.method == "gaussian" else 1e-6  # d + 1 rows of the pooled covariance weigh half as much
+    np.testing.assert_allclose(cp.ratio(twice, train), cp.ratio(model, train), rtol=tolerance, atol=1e-7)
+
+
+@every
+def test_the_mean_ratio_is_one_and_equal_samples_get_one(fit):
+    target, train = gaussians(9, 400, 600)
+    mean, error = cp.normalisation(cp.ratio(fit(target=target, train=train), train))
+    relative = getattr(fit, "keywords", {}).get("alpha", 0.0)
+    if relative == 0.0:
+        assert abs(float(mean) - 1) <= 5 * float(error)
+    same = np.random.default_rng(0).normal(size=(300, 2))
+    equal = cp.ratio(fit(target=same, train=same), same)
+    np.testing.assert_allclose(equal, 1.0, atol=0.05)
+
+
+@every
+def test_the_ratio_and_its_inverse_agree_on_the_overlap(fit):
+    target, train = gaussians(10, 800, 800, shift=0.3)
+    there, back = fit(target=target, train=train), fit(target=train, train=target)
+    x = np.random.default_rng(0).normal(0.15, 0.5, (200, 2))
+    if getattr(fit, "keywords", {}).get("alpha", 0.0):
+        return  # relative ratios have other inverses
+    product = cp.ratio(there, x) * cp.ratio(back, x)
+    assert 0.75 < np.median(product) < 1.25
+    if there.method in ("logistic", "gaussian") and there.features.kind != "gaussian":
+        np.testing.assert_allclose(product, 1.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in FITS if n != "rulsif"])
+def test_known_gaussians_are_found(name):
+    generator = np.random.default_rng(11)
+    target, train = generator.normal(0.5, 1, (2000, 1)), generator.normal(0, 1, (2000, 1))
+    x = generator.normal(0, 1, (2000, 1))
+    truth = np.exp(0.5 * x[:, 0] - 0.125)
+    error = np.mean((cp.ratio(FITS[name](target=target, train=train), x) - truth) ** 2) / np.mean(truth**2)
+    # a parametric fit misses by about 2/n per parameter; kernels by their hundred bumps at most
+    assert error < (0.02 if name in ("ulsif", "kliep", "kernel") else 0.01)
+
+
+def test_the_relative_ratio_is_bounded_and_exact_at_its_optimum():
+    target, train = gaussians(12)
+    model = cp.fit_ulsif(target=target, train=train, alpha=0.5, bandwidth=1.0, penalty=0.1)
+    psi, phi = (np.asarray(cp.feature_map(model.features, x)) for x in (target, train))
+    theta = np.asarray(model.coefficients)
+    second = 0.5 * psi.T @ psi / len(psi) + 0.5 * phi.T @ phi / len(phi)
+    felt = phi.sum(axis=0) >= 5
+    gradient = second @ theta + 0.1 * np.r_[0.0, theta[1:]] - psi.mean(axis=0)
+    np.testing.assert_allclose(gradient[felt], 0, atol=1e-10)
+    assert (theta[~felt] == 0).all()
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), cut_t=st.integers(1, 79), cut_s=st.integers(1, 119))
+def test_statistics_add_up(seed, cut_t, cut_s):
+    target, train = gaussians(seed)
+    features = cp.gaussian_features(target=target, train=train, n_centres=20)
+    parts = [
+        cp.ratio_statistics(features, target=t, train=s)
+        for t, s in ((target[:cut_t], train[:cut_s]), (target[cut_t:], train[cut_s:]))
+    ]
+    streamed = cp.ulsif_from_statistics(cp.add_statistics(*parts), features, penalty=0.1)
+    whole = cp.fit_ulsif(target=target, train=train, features=features, penalty=0.1)
+    np.testing.assert_allclose(streamed.coefficients, whole.coefficients, atol=1e-10)
+
+
+def in_two_shards(call):
+    """Run two ranks as threads that exchange their arrays; return what each one got."""
+    import threading
+
+    barrier, held, results = threading.Barrier(2), [None, None], [None, None]
+
+    def rank(i):
+        def all_reduce(array, kind):
+            held[i] = array
+            barrier.wait()
+            total = held[0] + held[1] if kind == "sum" else np.maximum(held[0], held[1])
+            barrier.wait()
+            return total
+
+        results[i] = call(i, all_reduce)
+
+    threads = [threading.Thread(target=rank, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert all(r is not None for r in results)
+    return results
+
+
+@pytest.mark.parametrize("fit", [cp.fit_kliep, cp.fit_log_linear], ids=["kliep", "log_linear"])
+def test_shards_fit_what_one_process_does(fit):
+    target, train = gaussians(13, shift=0.3)
+    gaussian = fit is cp.fit_kliep
+    make = cp.gaussian_features if gaussian else cp.linear_features
+    features = make(target=target, train=train)
+    whole = fit(target=target, train=train, features=features)
+
+    def shard(i, all_reduce):
+        t, s = (target[:30], train[:90]) if i == 0 else (target[30:], train[90:])
+        return fit(target=t, train=s, features=features, all_reduce=all_reduce)
+
+    for part in in_two_shards(shard):
+        np.testing.assert_allclose(part.coefficients, whole.coefficients, rtol=1e-6, atol=1e-8)
+
+
+@every
+def test_chunks_leave_no_trace(fit, monkeypatch):
+    target, train = gaussians(14)
+    fit = fixed(fit)
+    whole = fit(target=target, train=train)
+    from counterpoise.ratios import features
+
+    monkeypatch.setattr(features.chunks, "__defaults__", (7,))
+    monkeypatch.setattr(features, "KEPT", 100)
+    pieces = fit(target=target, train=train)
+    np.testing.assert_allclose(cp.ratio(pieces, train), cp.ratio(whole, train), rtol=1e-6, atol=1e-9)
+
+
+def test_out_of_fold_models_did_not_see_their_rows():
+    target, train = gaussians(15, 23, 31)
+    found = cp.cross_fit(functools.partial(cp.fit_logistic, penalty=1e-2), target=target, train=train, folds=4, seed=3)
+    assert len(found.models) == 4
+    # moving one row far away changes no ratio at it in any model but those that saw it: its own fold's is the same
+    moved = train.copy()
+    moved[5] += 1e3
+    again = cp.cross_fit(functools.partial(cp.fit_logistic, penalty=1e-2), target=target, train=moved, folds=4, seed=3)
+    same = [bool(np.allclose(a.coefficients, b.coefficients)) for a, b in zip(found.models, again.models, strict=True)]
+    assert sum(same) == 1
+    own = found.models[same.index(True)]
+    assert float(found.train_log_ratio[5]) == pytest.approx(float(cp.log_ratio(own, train[5:6])[0]))
+
+
+def test_auto_compares_methods_and_says_one_without_shift():
+    generator = np.random.default_rng(16)
+    same = cp.fit_ratio(target=generator.normal(size=(300, 3)), train=generator.normal(size=(500, 3)))
+    np.testing.assert_array_equal(cp.ratio(same, generator.normal(size=(10, 3))), 1.0)
+    target, train = gaussians(17, 300, 500)
+    model = cp.fit_ratio(target=target, train=train)
+    assert model.comparison.methods[0] == "one" and float(model.comparison.difference.min()) == 0.0
+    assert float(model.comparison.difference[0]) > 2 * float(model.comparison.standard_error[0])
+    x = generator.normal(0, 1, (3000, 2))
+    truth = np.exp(((x**2) / 2 - (x - 0.5) ** 2 / 2 / 0.64).sum(axis=1)) / 0.64
+    assert np.mean((cp.ratio(model, x) - truth) ** 2) / np.mean(truth**2) < 0.1
+
+
+@every
+def test_float32_tracks_float64_and_torch_numpy(fit):
+    torch = pytest.importorskip("torch")
+    target, train = gaussians(18)
+    fit = fixed(fit)
+    wide = cp.ratio(fit(target=target, train=train), train)
+    narrow = cp.ratio(fit(target=target.astype("float32"), train=train.astype("float32")), train.astype("float32"))
+    assert narrow.dtype == np.float32
+    np.testing.assert_allclose(narrow, wide, rtol=1e-3, atol=1e-4)
+    tensors = {"target": torch.from_numpy(target), "train": torch.from_numpy(train)}
+    found = cp.ratio(fit(**tensors), tensors["train"])
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), wide, rtol=1e-6, atol=1e-8)
+
+
+@every
+def test_jax_tracks_numpy(fit):
+    jnp = pytest.importorskip("jax").numpy
+    target, train = gaussians(19)
+    base = fit.func if isinstance(fit, functools.partial) else fit
+    fit = fixed(fit)
+    # the least gap that float32 resolves
+    narrow = functools.partial(fit, tolerance=1e-4) if base is cp.fit_kliep else fit
+    wide = cp.ratio(fit(target=target, train=train), train)
+    found = cp.ratio(narrow(target=jnp.asarray(target), train=jnp.asarray(train)), jnp.asarray(train))
+    np.testing.assert_allclose(np.asarray(found), wide, rtol=2e-2, atol=2e-2)
+
+
+BAD = [
+    (np.zeros((0, 2)), np.ones((3, 2)), "target has shape"),
+    (np.ones((3, 2)), np.ones((3, 2, 1)), "train has shape"),
+    (np.ones((3, 2)), np.ones((3, 4)), "different numbers of features"),
+    (np.array([[1.0], [np.nan]]), np.ones((3, 1)), "target has a NaN or infinite entry in row 1"),
+    (np.ones((3, 1)), np.array([[np.inf], [0.0]]), "train has a NaN or infinite entry in row 0"),
+]
+
+
+@every
+@pytest.mark.parametrize(("target", "train", "says"), BAD, ids=[b[2] for b in BAD])
+def test_bad_samples_are_refused(fit, target, train, says):
+    with pytest.raises(ValueError, match=says):
+        fit(target=target, train=train)
+
+
+@every
+def test_integers_booleans_vectors_and_constants_are_samples(fit):
+    generator = np.random.default_rng(20)
+    target, train = generator.integers(0, 4, 60), generator.integers(0, 5, 80)
+    fit = fixed(fit)
+    whole = cp.ratio(fit(target=target, train=train), train)
+    columns = [x.astype(float)[:, None] for x in (target, train)]
+    np.testing.assert_allclose(cp.ratio(fit(target=columns[0], train=columns[1]), columns[1]), whole)
+    with_constant = [np.column_stack([x, np.full(len(x), 7)]) for x in (target, train)]
+    found = cp.ratio(fit(target=with_constant[0], train=with_constant[1]), with_constant[1])
+    np.testing.assert_allclose(found, whole, rtol=1e-6, atol=1e-9)
+    assert np.isfinite(cp.ratio(fit(target=target > 1, train=train > 1), train > 1)).all()
+
+
+@every
+def test_far_apart_samples_stay_finite(fit):
+    generator = np.random.default_rng(21)
+    target, train = generator.normal(50, 1, (60, 2)), generator.normal(0, 1, (80, 2))
+    base = fit.func if isinstance(fit, functools.partial) else fit
+    model = fit(target=target, train=train)
+    assert np.isfinite(cp.ratio(model, train)).all() and (cp.ratio(model, train) >= 0).all(), base
+
+
+@every
+def test_other_widths_and_missing_values_at_evaluation(fit):
+    target, train = gaussians(22)
+    model = fixed(fit)(target=target, train=train)
+    with pytest.raises(ValueError, match="x has 3 features, but the ratio was fitted to 2"):
+        cp.ratio(model, np.ones((4, 3)))
+    found = cp.ratio(model, np.array([[0.0, np.nan], [0.0, 0.0]]))
+    assert np.isnan(found[0]) and np.isfinite(found[1])
+
+
+def test_amounts_out_of_range_are_refused():
+    target, train = gaussians(23)
+    for call, says in [
+        (lambda: cp.fit_ulsif(target=target, train=train, alpha=1.0), r"alpha is 1.0; a number in \[0, 1\)"),
+        (lambda: cp.fit_ulsif(target=target, train=train, bandwidth=0.0), "bandwidth holds 0.0"),
+        (lambda: cp.fit_ulsif(target=target, train=train, penalty=[]), "penalty is empty"),
+        (lambda: cp.fit_ulsif(target=target[:1], train=train), "cannot be left out"),
+        (lambda: cp.fit_kliep(target=target, train=train, tolerance=-1.0), "tolerance is -1.0"),
+        (lambda: cp.fit_kliep(target=target[:2], train=train), "folds is 5, but a sample has 2 rows"),
+        (lambda: cp.fit_logistic(target=target, train=train, features="cubic"), "features is 'cubic'"),
+        (lambda: cp.fit_logistic(target=target, train=train, bandwidth=1.0), "linear features have none"),
+        (lambda: cp.fit_log_linear(target=target, train=train, penalty=-1.0), "penalty holds -1.0"),
+        (lambda: cp.fit_ratio(target=target, train=train, method="best"), "method is 'best'"),
+        (lambda: cp.fit_ratio(target=target[:1], train=train), "comparing methods holds rows out"),
+        (lambda: cp.linear_features(target=target, train=train, degree=3), "degree is 3"),
+        (lambda: cp.gaussian_features(target=target, train=train, bandwidth=-1.0), "bandwidth is -1.0"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            call()
+
+
+def test_one_target_row_is_enough_with_given_amounts():
+    _, train = gaussians(24)
+    model = cp.fit_ulsif(target=np.array([[0.5, 0.5]]), train=train, bandwidth=1.0, penalty=0.1)
+    assert cp.ratio(model, train).mean() == pytest.approx(1.0, abs=0.05)  # 1 before clipping at 0
