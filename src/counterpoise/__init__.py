@@ -1,12 +1,16 @@
 """Weights that hold a model steady when its training data are not the data it will be judged on."""
 
 from ._types import Objective, Solution, Status, raise_on_failure
+from .balance import BalanceTable, OverlapReport, overlap_report, standardised_differences
 from .diagnostics import (
     CalibrationTable,
     Estimate,
+    TailIndex,
     calibration_table,
+    donsker_varadhan,
     effective_sample_size,
     normalisation,
+    pareto_k,
     two_sample_auc,
 )
 from .divergences import (
@@ -26,11 +30,13 @@ from .projection import project_ball, project_capped_simplex, project_simplex
 from .ratios.features import Features, feature_map, gaussian_features, linear_features
 from .ratios.gaussian import fit_gaussian
 from .ratios.kliep import fit_kliep
+from .ratios.kmm import Matching, kernel_mean_matching
 from .ratios.log_linear import fit_log_linear
 from .ratios.logistic import fit_logistic
 from .ratios.model import Comparison, Ratio, Scores, log_ratio, ratio
-from .ratios.probability import log_mixture_ratio, log_ratio_from_log_odds, mixture_ratio
+from .ratios.probability import log_mixture_ratio, log_ratio_from_log_odds, mixture_ratio, mixture_ratio_multinomial
 from .ratios.select import CrossFit, cross_fit, fit_ratio
+from .ratios.shares import Share, estimate_target_share, label_shift, target_share_bound
 from .ratios.statistics import Statistics, add_statistics, ratio_statistics
 from .ratios.ulsif import fit_ulsif, ulsif_from_statistics
 from .spectral import Exponential, Extremile, Spectrum, Superquantile, spectral
@@ -40,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "KL",
+    "BalanceTable",
     "CalibrationTable",
     "ChiSquare",
     "Comparison",
@@ -52,15 +59,19 @@ __all__ = [
     "Features",
     "Hellinger",
     "JensenShannon",
+    "Matching",
     "Objective",
+    "OverlapReport",
     "Ratio",
     "ReverseKL",
     "Scores",
+    "Share",
     "Solution",
     "Spectrum",
     "Statistics",
     "Status",
     "Superquantile",
+    "TailIndex",
     "TotalVariation",
     "add_statistics",
     "calibration_table",
@@ -68,9 +79,11 @@ __all__ = [
     "cross_fit",
     "cvar",
     "divergence_value",
+    "donsker_varadhan",
     "dora",
     "effective_sample_size",
     "erm",
+    "estimate_target_share",
     "feature_map",
     "fit_gaussian",
     "fit_kliep",
@@ -81,14 +94,19 @@ __all__ = [
     "gaussian_features",
     "group_dro",
     "group_weights",
+    "kernel_mean_matching",
     "kl_dro",
+    "label_shift",
     "linear_features",
     "log_mixture_ratio",
     "log_ratio",
     "log_ratio_from_log_odds",
     "max_radius",
     "mixture_ratio",
+    "mixture_ratio_multinomial",
     "normalisation",
+    "overlap_report",
+    "pareto_k",
     "penalized",
     "project_ball",
     "project_capped_simplex",
@@ -98,7 +116,9 @@ __all__ = [
     "ratio_statistics",
     "reweighted",
     "spectral",
+    "standardised_differences",
     "target_dro",
+    "target_share_bound",
     "two_sample_auc",
     "ulsif_from_statistics",
 ]

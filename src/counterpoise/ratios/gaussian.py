@@ -16,8 +16,8 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False) -> Ratio:
     """Fit log r as that of two Gaussians: one covariance each, drawn towards the pooled one, or one for both.
 
     Each sample's covariance is averaged with the pooled one as if that had one row more than there are features; the
-    pooled one gets 10⁻⁶ of each variance on its diagonal. With few rows, or many features, a shared covariance (linear discriminant analysis)
-    is the safer choice.
+    pooled one gets 10⁻⁶ of each variance on its diagonal. With few rows, or many features, a shared covariance
+    (linear discriminant analysis) is the safer choice.
 
     Parameters
     ----------

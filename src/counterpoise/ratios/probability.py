@@ -9,7 +9,7 @@ from typing import Any
 from .. import _xp
 from .._types import Array
 
-__all__ = ["log_mixture_ratio", "log_ratio_from_log_odds", "mixture_ratio"]
+__all__ = ["log_mixture_ratio", "log_ratio_from_log_odds", "mixture_ratio", "mixture_ratio_multinomial"]
 
 
 def log_ratio_from_log_odds(log_odds: Array, /, *, n_target: float, n_other: float | Sequence[float]) -> Array:
@@ -134,6 +134,63 @@ def log_mixture_ratio(log_ratio: Array, /, *, target_share: float, other_shares:
     xp = _xp.namespace(log_ratio=log_ratio)
     values = _xp.floating(xp, "log_ratio", log_ratio)
     return xp.astype(_log_mixture(xp, values, float(target_share), other_shares), log_ratio.dtype)
+
+
+def mixture_ratio_multinomial(
+    log_probability: Array,
+    /,
+    *,
+    n_target: float,
+    n_other: Sequence[float],
+    target_share: float,
+    other_shares: Sequence[float],
+) -> Array:
+    """Compare the target with a training mixture by one classifier of all sources, whose ratios agree by construction.
+
+    With class probabilities π and class sizes n it is h = (π_0/n_0)/(α π_0/n_0 + Σ β_i π_i/n_i).
+
+    Parameters
+    ----------
+    log_probability : array, shape (..., 1 + sources)
+        log π, the target's first, in nats; any constant may be added to a row.
+    n_target : float
+        Number (or total sample weight) of the target samples that the classifier was trained on; above 0.
+    n_other : sequence of float
+        The same for each source.
+    target_share : float
+        α, the target's share of the training data, in [0, 1].
+    other_shares : sequence of float
+        β_i, one per source, in [0, 1]; together with α they sum to 1.
+
+    Returns
+    -------
+    array, shape (...,)
+        h in [0, 1/α], in the namespace, dtype and device of ``log_probability``.
+
+    Raises
+    ------
+    ValueError
+        As `log_ratio_from_log_odds` and `mixture_ratio`; fewer than two classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_probability = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
+    >>> mixture_ratio_multinomial(
+    ...     log_probability, n_target=100, n_other=[100, 100], target_share=0.2, other_shares=[0.4, 0.4]
+    ... ).round(3)
+    array([1.667, 0.263])
+    """
+    xp = _xp.namespace(log_probability=log_probability)
+    values = _xp.floating(xp, "log_probability", log_probability)
+    if int(values.shape[-1]) < 2:
+        raise ValueError(
+            f"log_probability has shape {tuple(values.shape)}; its last axis needs the target and at least one source"
+        )
+    log_odds = values[..., :1] - values[..., 1:]
+    log_ratio = log_ratio_from_log_odds(log_odds, n_target=n_target, n_other=list(n_other))
+    h = mixture_ratio(log_ratio, target_share=target_share, other_shares=other_shares)
+    return xp.astype(h, log_probability.dtype)
 
 
 def _log_mixture(xp: Any, values: Array, target_share: float, other_shares: Sequence[float]) -> Array:

@@ -1,0 +1,224 @@
+"""Diagnostics of a ratio, kernel mean matching, and shares that nobody wrote down."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import counterpoise as cp
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), k=st.floats(0.1, 1.2), scale=st.floats(1e-100, 1e100))
+def test_pareto_k_is_found_whatever_the_scale(seed, k, scale):
+    weights = np.random.default_rng(seed).pareto(1 / k, 20_000) + 1.0
+    found, threshold = cp.pareto_k(weights)
+    # the tail has 425 weights: the estimate's deviation is (1 + k)/√425, about 0.1 at most
+    assert abs(float(found) - k) < 5 * (1 + k) / np.sqrt(425) and float(threshold) == pytest.approx(0.7)
+    assert float(cp.pareto_k(weights * scale).k) == pytest.approx(float(found), rel=1e-6)
+
+
+def test_pareto_k_of_constant_few_and_bad_weights():
+    assert float(cp.pareto_k(np.ones(100)).k) == -np.inf
+    assert np.isnan(cp.pareto_k(np.ones(24)).k)
+    assert np.isnan(cp.pareto_k(np.r_[np.ones(99), -1.0]).k) and np.isnan(cp.pareto_k(np.r_[np.ones(99), np.inf]).k)
+    rows = np.random.default_rng(0).pareto(2.0, (3, 200))
+    np.testing.assert_allclose(cp.pareto_k(rows).k, [float(cp.pareto_k(row).k) for row in rows])
+
+
+def test_pareto_k_against_maximum_likelihood():
+    from scipy import stats
+
+    weights = np.random.default_rng(1).pareto(2.0, 40_000) + 1.0
+    tail = int(np.ceil(3 * np.sqrt(40_000)))
+    ranked = np.sort(weights)
+    shape, _, _ = stats.genpareto.fit(ranked[-tail:] - ranked[-tail - 1], floc=0)
+    found = float(cp.pareto_k(weights).k) * (tail + 10) / tail - 5 / tail  # without the pull towards ½
+    assert found == pytest.approx(shape, abs=0.02)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6), shift=st.floats(-3, 3))
+def test_donsker_varadhan_takes_any_constant_and_prefers_the_truth(seed, shift):
+    generator = np.random.default_rng(seed)
+    target, train = generator.normal(1, 1, 4000), generator.normal(0, 1, 4000)
+
+    def score(slope):
+        return cp.donsker_varadhan(slope * target + shift, slope * train + shift)
+
+    value, error = score(1.0)
+    assert abs(float(value) - 0.5) < 6 * float(error)  # KL(N(1,1)‖N(0,1)) = ½
+    assert float(value) > max(float(score(0.3).value), float(score(2.0).value))
+    assert float(score(1.0).value) == pytest.approx(
+        float(cp.donsker_varadhan(target + shift + 700, train + shift + 700).value), abs=1e-9
+    )
+
+
+def test_standardised_differences_see_what_weights_do():
+    generator = np.random.default_rng(0)
+    target, train = generator.normal([1.0, 0.0], 1, (4000, 2)), generator.normal(0, 1, (4000, 2))
+    weights = np.exp(train[:, 0] - 0.5)
+    before, after = cp.standardised_differences(target, train, weights=weights)
+    assert before[0] == pytest.approx(1.0, abs=0.1) and abs(after[0]) < 0.15 and abs(after[1]) < 0.15
+    units = cp.standardised_differences(target * [1e6, 1e-6], train * [1e6, 1e-6], weights=3 * weights)
+    np.testing.assert_allclose(units.after, after, rtol=1e-9)
+    for bad in (np.ones(3), -np.ones(4000), np.zeros(4000), np.full(4000, np.nan)):
+        with pytest.raises(ValueError, match="weight"):
+            cp.standardised_differences(target, train, weights=bad)
+
+
+def quiet_report(**options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cp.overlap_report(**options)
+
+
+def test_a_good_ratio_has_nothing_to_warn_about():
+    generator = np.random.default_rng(2)
+    target, train = generator.normal(0.5, 1, (500, 1)), generator.normal(0, 1, (1000, 1))
+    logs = {"target_log_ratio": 0.5 * target[:, 0] - 0.125, "train_log_ratio": 0.5 * train[:, 0] - 0.125}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = cp.overlap_report(**logs, target=target, train=train, cap=2.0)
+    assert found.warnings == () and found.balance is not None
+    assert abs(float(found.mean_ratio.value) - 1) < 0.1 and abs(float(found.mean_inverse.value) - 1) < 0.1
+    assert float(found.auc_before.value) > 0.6
+    assert abs(float(found.auc_after.value) - 0.5) < 4 * float(found.auc_after.standard_error)
+    assert float(found.share_at_cap) == np.mean(np.exp(logs["train_log_ratio"]) >= 2.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "train", "says"),
+    [
+        (np.full(100, 8.0), np.full(100, -8.0), "hardly overlap"),
+        (np.linspace(-20, 20, 100), np.linspace(-20.5, 19.5, 100), "saturated"),
+        (np.zeros(10), np.zeros(100), "only 10 target rows"),
+        (
+            np.full(100, 1.0),
+            np.full(100, 1.0) + np.linspace(0, 0.1, 100),
+            "The mean ratio over the training rows is 2.8",
+        ),
+        (np.zeros(100), np.log(np.random.default_rng(0).pareto(0.8, 1000) + 0.01), "Pareto k"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(target, train, says):
+    with pytest.warns(UserWarning, match=says):
+        found = cp.overlap_report(target_log_ratio=target, train_log_ratio=train)
+    assert any(says in sentence for sentence in found.warnings)
+
+
+def test_reports_refuse_what_they_cannot_read():
+    logs = np.zeros(50)
+    with pytest.raises(ValueError, match="one axis without NaN"):
+        quiet_report(target_log_ratio=np.array([np.nan]), train_log_ratio=logs)
+    with pytest.raises(ValueError, match="needs both samples"):
+        quiet_report(target_log_ratio=logs, train_log_ratio=logs, target=logs)
+    assert float(quiet_report(target_log_ratio=logs, train_log_ratio=logs - np.inf).effective_size) == 0.0
+
+
+def test_a_weighted_area_is_that_of_repeated_rows():
+    generator = np.random.default_rng(3)
+    target, train = generator.integers(0, 5, 40) / 10, generator.integers(0, 5, 60) / 10
+    counts = np.exp(train).round(12)
+    found = quiet_report(target_log_ratio=target, train_log_ratio=train).auc_after.value
+    above = (target[:, None] > train) + 0.5 * (target[:, None] == train)
+    assert float(found) == pytest.approx((above * counts).sum() / counts.sum() / 40)
+
+
+@pytest.mark.parametrize(("bound", "slack"), [(1000.0, None), (3.0, 0.0), (3.0, 0.2)])
+def test_kernel_mean_matching_against_an_interior_point_solver(bound, slack):
+    import cvxpy
+
+    generator = np.random.default_rng(4)
+    target, train = generator.normal(1, 1, (60, 2)), generator.normal(0, 1, (50, 2))
+    found = cp.kernel_mean_matching(target=target, train=train, bandwidth=1.0, bound=bound, slack=slack, tolerance=1e-6)
+    room = min(bound / np.sqrt(50), 0.1) if slack is None else slack
+    w = np.asarray(found.weights)
+    assert (w >= 0).all() and (w <= bound * (1 + 1e-12)).all() and abs(w.mean() - 1) <= room + 1e-9
+    pooled = (target.mean(0) + train.mean(0)) / 2
+    scale = np.sqrt(((target - pooled) ** 2).mean(0) / 2 + ((train - pooled) ** 2).mean(0) / 2)
+
+    def kernel(x, y):
+        return np.exp(-((((x[:, None] - y) / scale) ** 2).sum(axis=2)) / 2)
+
+    v = cvxpy.Variable(50)
+    k = kernel(train, train) + 1e-12 * np.eye(50)
+    objective = cvxpy.quad_form(v, cvxpy.psd_wrap(k)) / 50**2 - 2 * (v @ kernel(train, target).mean(axis=1)) / 50
+    problem = cvxpy.Problem(
+        cvxpy.Minimize(objective),
+        [v >= 0, v <= bound, cvxpy.sum(v) <= 50 * (1 + room), cvxpy.sum(v) >= 50 * (1 - room)],
+    )
+    best = problem.solve(solver=cvxpy.CLARABEL) + kernel(target, target).mean()
+    assert best - 1e-8 <= float(found.discrepancy) <= best + 1e-6 + 1e-8
+    assert float(found.discrepancy) - best <= float(found.gap) + 1e-8
+
+
+def test_kernel_mean_matching_refuses_amounts_out_of_range():
+    x = np.random.default_rng(5).normal(size=(20, 1))
+    for options, says in [
+        ({"bound": 0.5}, "bound is 0.5"),
+        ({"slack": -1.0}, "slack is -1.0"),
+        ({"tolerance": 0.0}, "tolerance"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            cp.kernel_mean_matching(target=x, train=x, **options)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_multinomial_and_pairwise_ratios_agree_where_both_are_exact(seed):
+    generator = np.random.default_rng(seed)
+    densities = generator.uniform(0.1, 1, (30, 3))  # of the target and two sources, at 30 rows
+    counts, shares = np.array([50.0, 200.0, 80.0]), np.array([0.2, 0.5, 0.3])
+    joint = densities * counts
+    found = cp.mixture_ratio_multinomial(
+        np.log(joint / joint.sum(axis=1, keepdims=True)), n_target=counts[0], n_other=counts[1:],
+        target_share=shares[0], other_shares=shares[1:],
+    )  # fmt: skip
+    np.testing.assert_allclose(found, densities[:, 0] / (densities @ shares), rtol=1e-12)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.1, 0.9))
+def test_the_target_share_is_found_where_a_threshold_isolates_the_target(seed, share):
+    generator = np.random.default_rng(seed)
+    n = 4000
+    count = generator.binomial(n, share)
+    mixture = np.r_[generator.normal(2, 1, count), generator.normal(-2, 1, n - count)]
+    found = cp.estimate_target_share(generator.normal(2, 1, n), mixture)
+    assert abs(float(found.value) - share) < 0.06 and share < float(found.upper) + 0.01
+    ratio = np.exp(4 * mixture) / (share * np.exp(4 * mixture) + 1 - share)
+    assert share <= float(cp.target_share_bound(ratio)) <= share + 1e-3
+
+
+def test_shares_refuse_what_they_cannot_use():
+    assert np.isnan(cp.target_share_bound(np.array([1.0, np.nan])))
+    assert np.isnan(cp.estimate_target_share(np.array([np.nan]), np.ones(3)).value)
+    with pytest.raises(ValueError, match="confidence is 1.0"):
+        cp.estimate_target_share(np.ones(3), np.ones(3), confidence=1.0)
+    with pytest.raises(ValueError, match="one axis is needed"):
+        cp.estimate_target_share(np.ones((3, 1)), np.ones(3))
+    with pytest.raises(ValueError, match="not positive"):
+        cp.label_shift(np.zeros((3, 2)), train_shares=np.array([1.0, 0.0]))
+    with pytest.raises(ValueError, match="one share per class"):
+        cp.label_shift(np.zeros((3, 2)), train_shares=np.ones(3))
+    with pytest.raises(ValueError, match="holds NaN"):
+        cp.label_shift(np.full((3, 2), np.nan), train_shares=np.ones(2))
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_label_shift_is_stationary_and_finds_the_shares(seed):
+    generator = np.random.default_rng(seed)
+    before, now = np.array([0.2, 0.5, 0.3]), generator.dirichlet([3, 3, 3])
+    x = generator.normal(np.array([-2.0, 0.0, 2.0])[generator.choice(3, 20_000, p=now)], 1)
+    joint = before * np.exp(-((x[:, None] - [-2.0, 0.0, 2.0]) ** 2) / 2)
+    log_probability = np.log(joint / joint.sum(axis=1, keepdims=True))
+    found = np.asarray(cp.label_shift(log_probability, train_shares=before))
+    assert found.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(found, now, atol=0.04)
+    likelihood = np.exp(log_probability) / before
+    gradient = (likelihood / (likelihood @ found)[:, None]).mean(axis=0)
+    np.testing.assert_allclose(gradient, 1.0, atol=1e-6)  # the multiplier of Σπ = 1
