@@ -154,7 +154,8 @@ def _refuse_column(values: Any, name: Any) -> None:
 
 def _refuse(row: int, column: Any, value: Any) -> None:
     raise ValueError(
-        f"X holds {value} in row {row}, column {column!r}; features must be finite: drop or impute the row"
+        f"X holds {value} in row {row}, column {column!r}; features must be finite, not NaN or infinite: drop or "
+        "impute the row"
     )
 
 

@@ -2,7 +2,8 @@
 
 A classifier that tells target samples from training samples knows their density ratio. `ClassifierRatio`
 trains it fold by fold, takes the class sizes out of its log-odds, calibrates it if asked to, and joins the
-ratios against several sources into the ratio against their mixture.
+ratios against several sources into the ratio against their mixture. `ULSIF`, `RuLSIF` and `KLIEP` fit the
+ratio itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 
 from ._folds import assign_folds
+from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, refuse_non_finite
 
-__all__ = ["ClassifierRatio"]
+__all__ = ["KLIEP", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
 Floats = NDArray[np.float64]
 Shares = Mapping[Any, float] | Sequence[float]

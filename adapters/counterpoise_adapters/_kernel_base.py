@@ -1,0 +1,170 @@
+"""What estimators of a kernel density ratio share: labelled rows in, cross-fitted ratios and a held-out score out."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+import counterpoise as cp
+
+from ._log_odds import refuse_non_finite
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # scikit-learn 1.5: a method
+
+    def validate_data(estimator: Any, X: Any, **options: Any) -> Any:
+        """Check features and count their columns."""
+        return estimator._validate_data(X, **options)
+
+
+__all__ = ["KernelRatio"]
+
+Floats = NDArray[np.float64]
+
+LEAST = -30.0
+"""Least log ratio that enters a score: one held-out target row with ratio 0 is not to decide alone."""
+
+
+class KernelRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Fit the ratio of the rows of one label to all other rows; a subclass says how."""
+
+    _alpha = 0.0
+    n_features_in_: int
+
+    def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
+        """Return ``fit(target=, train=)`` for samples of at least ``least`` rows."""
+        raise NotImplementedError
+
+    def fit(self, X: Any, y: ArrayLike) -> Self:
+        """Fit the ratio to all rows, and fold by fold for the ratios of the rows themselves.
+
+        Parameters
+        ----------
+        X : array or data frame, shape (n, d)
+            Finite, real features, of any scale: columns are standardised.
+        y : array-like, shape (n,)
+            Labels: the target's, and any others, which together are the training sample.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
+        X, inside = self._read(X, y)
+        target, train = X[inside], X[~inside]
+        least = min(len(target), len(train))
+        kept = least - math.ceil(least / self.cv)
+        seed = _seed(self.random_state)
+        found = cp.cross_fit(self._fitter(kept, seed), target=target, train=train, folds=self.cv, seed=seed)
+        self.model_ = self._fitter(least, seed)(target=target, train=train)
+        self.log_ratio_: Floats = np.empty(len(X))
+        self.log_ratio_[inside], self.log_ratio_[~inside] = found.target_log_ratio, found.train_log_ratio
+        self.ratio_: Floats = np.exp(self.log_ratio_)
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Return the ratio at new rows, by the model that was fitted to all rows; fitted rows: see ``ratio_``.
+
+        Parameters
+        ----------
+        X : array or data frame, shape (n, d)
+            New rows.
+
+        Returns
+        -------
+        array, shape (n,)
+            At least 0.
+        """
+        return np.exp(self._log_ratio(X))
+
+    def score(self, X: Any, y: ArrayLike) -> float:
+        """Return how well the ratio tells target rows from others: the Donsker-Varadhan bound, higher is better.
+
+        Mean log r over target rows − log mean r over the others (relative ratios: over the mixture that they are
+        relative to, so that scores at different α do not compare). It is at most the Kullback-Leibler divergence, in
+        nats, which the true ratio attains; r = 1 scores 0. Log ratios below −30 count as −30.
+
+        Parameters
+        ----------
+        X : array or data frame, shape (n, d)
+            Rows that were not fitted.
+        y : array-like, shape (n,)
+            Their labels: some the target's, some not.
+
+        Returns
+        -------
+        float
+            In nats.
+        """
+        logs = np.maximum(self._log_ratio(X), LEAST)
+        labels = _labels(X, y)
+        inside = labels == self.target_
+        if inside.all() or not inside.any():
+            raise ValueError(
+                f"the rows to score hold {int(inside.sum())} of target {self.target_} and {int((~inside).sum())} "
+                "others; some of both are needed: pass cv=StratifiedKFold(shuffle=True) to GridSearchCV"
+            )
+        top = float(logs.max())
+        of_target, of_others = (float(np.mean(np.exp(logs[rows] - top))) for rows in (inside, ~inside))
+        mixed = self._alpha * of_target + (1.0 - self._alpha) * of_others
+        return float(np.mean(logs[inside])) - top - math.log(mixed)
+
+    def _log_ratio(self, X: Any) -> Floats:
+        check_is_fitted(self, "model_")
+        refuse_non_finite(X)
+        return np.asarray(cp.log_ratio(self.model_, validate_data(self, X, dtype=np.float64, reset=False)))
+
+    def _read(self, X: Any, y: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+        """Check the input; return the features and which rows are the target's."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: pass a label per row"
+            )
+        refuse_non_finite(X)
+        X = validate_data(self, X, dtype=np.float64)
+        labels = _labels(X, y)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; pass target samples and others")
+        self.target_ = self.classes_[-1] if self.target is None else self.target
+        if self.target_ not in self.classes_:
+            raise ValueError(
+                f"target {self.target!r} is not in y, which holds {self.classes_.tolist()}; name one of these"
+            )
+        inside = np.asarray(labels == self.target_)
+        self._check_sizes(int(inside.sum()), int((~inside).sum()))
+        return X, inside
+
+    def _check_sizes(self, n_target: int, n_others: int) -> None:
+        for name, value, least in (("cv", self.cv, 2), ("n_centres", self.n_centres, 1)):
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} is {value!r}; a whole number of at least {least} is needed")
+        least = 4 if self.cv == 2 else self.cv  # outside of every fold two rows of each sample must be left
+        for what, size in ((f"samples of target {self.target_}", n_target), ("samples of other labels", n_others)):
+            if size < least:
+                advice = "add samples" if size < 3 else f"use cv={size}, or add samples"
+                raise ValueError(f"y holds {size} {what}; {self.cv} folds need at least {least}: {advice}")
+
+
+def _labels(X: Any, y: ArrayLike) -> NDArray[Any]:
+    """Check the labels of the rows."""
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
+    check_consistent_length(X, labels)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"y holds nan in row {int(np.argmax(np.isnan(labels)))}; every row needs a label, or drop it")
+    return labels
+
+
+def _seed(random_state: Any) -> int:
+    """Return the seed of the core's draws."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
