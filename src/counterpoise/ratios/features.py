@@ -205,8 +205,9 @@ def squares(xp: Any, z: Array, centres: Array) -> Array:
 
 def chunks(x: Array, size: int = CHUNK) -> Iterator[Array]:
     """Cut the rows into pieces."""
-    for i in range(0, int(x.shape[0]), size):
-        yield x[i : i + size, ...]
+    n = int(x.shape[0])
+    for i in range(0, n, size):
+        yield x[i : min(i + size, n), ...]
 
 
 def blocks_of(xp: Any, features: Features, x: Array) -> Blocks:
