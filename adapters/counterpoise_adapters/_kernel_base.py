@@ -23,7 +23,7 @@ except ImportError:  # scikit-learn 1.5: a method
         return estimator._validate_data(X, **options)
 
 
-__all__ = ["KernelRatio"]
+__all__ = ["KernelRatio", "TwoSamples", "seed_of"]
 
 Floats = NDArray[np.float64]
 
@@ -31,11 +31,36 @@ LEAST = -30.0
 """Least log ratio that enters a score: one held-out target row with ratio 0 is not to decide alone."""
 
 
-class KernelRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Fit the ratio of the rows of one label to all other rows; a subclass says how."""
+class TwoSamples(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Read rows of which one label's are the target sample and all others the training sample."""
+
+    target: Any
+    n_features_in_: int
+
+    def _read_rows(self, X: Any, y: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+        """Check the input; return the features and which rows are the target's."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: pass a label per row"
+            )
+        refuse_non_finite(X)
+        X = validate_data(self, X, dtype=np.float64)
+        labels = _labels(X, y)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; pass target samples and others")
+        self.target_ = self.classes_[-1] if self.target is None else self.target
+        if self.target_ not in self.classes_:
+            raise ValueError(
+                f"target {self.target!r} is not in y, which holds {self.classes_.tolist()}; name one of these"
+            )
+        return X, np.asarray(labels == self.target_)
+
+
+class KernelRatio(TwoSamples):
+    """Fit the ratio of the target sample to the training sample; a subclass says how."""
 
     _alpha = 0.0
-    n_features_in_: int
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         """Return ``fit(target=, train=)`` for samples of at least ``least`` rows."""
@@ -56,12 +81,13 @@ class KernelRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         estimator
             Itself.
         """
-        X, inside = self._read(X, y)
+        X, inside = self._read_rows(X, y)
+        self._check_sizes(int(inside.sum()), int((~inside).sum()))
         target, train = X[inside], X[~inside]
         least = min(len(target), len(train))
-        kept = least - math.ceil(least / self.cv)
-        seed = _seed(self.random_state)
-        found = cp.cross_fit(self._fitter(kept, seed), target=target, train=train, folds=self.cv, seed=seed)
+        folds, seed = int(self.cv), seed_of(self.random_state)
+        kept = least - math.ceil(least / folds)
+        found = cp.cross_fit(self._fitter(kept, seed), target=target, train=train, folds=folds, seed=seed)
         self.model_ = self._fitter(least, seed)(target=target, train=train)
         self.log_ratio_: Floats = np.empty(len(X))
         self.log_ratio_[inside], self.log_ratio_[~inside] = found.target_log_ratio, found.train_log_ratio
@@ -120,27 +146,6 @@ class KernelRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         refuse_non_finite(X)
         return np.asarray(cp.log_ratio(self.model_, validate_data(self, X, dtype=np.float64, reset=False)))
 
-    def _read(self, X: Any, y: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-        """Check the input; return the features and which rows are the target's."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: pass a label per row"
-            )
-        refuse_non_finite(X)
-        X = validate_data(self, X, dtype=np.float64)
-        labels = _labels(X, y)
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; pass target samples and others")
-        self.target_ = self.classes_[-1] if self.target is None else self.target
-        if self.target_ not in self.classes_:
-            raise ValueError(
-                f"target {self.target!r} is not in y, which holds {self.classes_.tolist()}; name one of these"
-            )
-        inside = np.asarray(labels == self.target_)
-        self._check_sizes(int(inside.sum()), int((~inside).sum()))
-        return X, inside
-
     def _check_sizes(self, n_target: int, n_others: int) -> None:
         for name, value, least in (("cv", self.cv, 2), ("n_centres", self.n_centres, 1)):
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
@@ -163,7 +168,7 @@ def _labels(X: Any, y: ArrayLike) -> NDArray[Any]:
     return labels
 
 
-def _seed(random_state: Any) -> int:
+def seed_of(random_state: Any) -> int:
     """Return the seed of the core's draws."""
     if isinstance(random_state, int | np.integer):
         return int(random_state)

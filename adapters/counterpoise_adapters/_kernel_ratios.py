@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 import counterpoise as cp
 
 from ._kernel_base import KernelRatio
@@ -82,7 +84,7 @@ class ULSIF(KernelRatio):
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
-            cp.fit_ulsif, alpha=self._alpha, bandwidth=self.bandwidth, penalty=self.penalty,
+            cp.fit_ulsif, alpha=self._alpha, bandwidth=_floats(self.bandwidth), penalty=_floats(self.penalty),
             n_centres=int(self.n_centres), seed=seed,
         )  # fmt: skip
 
@@ -224,6 +226,11 @@ class KLIEP(KernelRatio):
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
-            cp.fit_kliep, bandwidth=self.bandwidth, n_centres=int(self.n_centres), folds=min(int(self.cv), least),
-            seed=seed,
+            cp.fit_kliep, bandwidth=_floats(self.bandwidth), n_centres=int(self.n_centres),
+            folds=min(int(self.cv), least), seed=seed,
         )  # fmt: skip
+
+
+def _floats(amounts: Any) -> Any:
+    """Return numbers of any library, one or a sequence, as Python's floats, which the core takes."""
+    return None if amounts is None else np.asarray(amounts, dtype=np.float64).tolist()

@@ -3,7 +3,7 @@
 A classifier that tells target samples from training samples knows their density ratio. `ClassifierRatio`
 trains it fold by fold, takes the class sizes out of its log-odds, calibrates it if asked to, and joins the
 ratios against several sources into the ratio against their mixture. `ULSIF`, `RuLSIF` and `KLIEP` fit the
-ratio itself.
+ratio itself; `KMM` is there to compare with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,11 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 
 from ._folds import assign_folds
+from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, refuse_non_finite
 
-__all__ = ["KLIEP", "ULSIF", "ClassifierRatio", "RuLSIF"]
+__all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
 Floats = NDArray[np.float64]
 Shares = Mapping[Any, float] | Sequence[float]

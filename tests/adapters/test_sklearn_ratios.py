@@ -1,4 +1,4 @@
-"""ULSIF, RuLSIF and KLIEP as scikit-learn estimators: its own checks, pipelines, searches, weights, words."""
+"""ULSIF, RuLSIF, KLIEP and KMM as scikit-learn estimators: its own checks, pipelines, searches, weights, words."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import counterpoise_adapters.sklearn as adapter
 import numpy as np
 import pytest
 import sklearn
-from counterpoise_adapters.sklearn import KLIEP, ULSIF, RuLSIF
+from counterpoise_adapters.sklearn import KLIEP, KMM, ULSIF, RuLSIF
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression
@@ -35,16 +35,12 @@ def samples(n_target=150, n_others=250, width=2, seed=0):
     return X, y
 
 
-def too_few_for_five_folds(estimator):
-    # The check has 10 rows, 3 of them the target's, and wants an error about features; ours is about the 3 rows.
-    # scikit-learn checks its own cross-validated estimators with cv=3 too, where ours pass without exception.
-    return {"check_fit2d_1feature": "3 target rows do not fill 5 folds"} if estimator.cv == 5 else {}
-
-
-@parametrize_with_checks(
-    [ULSIF(), RuLSIF(), KLIEP(), ULSIF(cv=3), RuLSIF(cv=3), KLIEP(cv=3)], expected_failed_checks=too_few_for_five_folds
-)
+@parametrize_with_checks([model.set_params(cv=cv) for cv in (3, 5) for model in (ULSIF(), RuLSIF(), KLIEP())] + [KMM()])
 def test_scikit_learn_finds_nothing(estimator, check):
+    if getattr(check, "func", check).__name__ == "check_fit2d_1feature" and getattr(estimator, "cv", 3) == 5:
+        # It has 10 rows, 3 of them the target's, and takes an error about features only; ours is about the 3 rows.
+        # scikit-learn sets cv=3 for the checks of its own cross-validated estimators.
+        pytest.xfail("3 target rows do not fill the default 5 folds")
     check(estimator)
 
 
@@ -151,7 +147,7 @@ def test_ratios_weigh_another_estimator_through_metadata_routing(model):
         data = X[others], outcome[others]
         plain = clone(pipe).fit(*data)[-1].coef_[0]
         weighed = clone(pipe).fit(*data, sample_weight=weights[others])[-1].coef_[0]
-        found = cross_validate(pipe, *data, params={"sample_weight": weights[others]}, cv=3, error_score="raise")
+        found = cross_validate(line, *data, params={"sample_weight": weights[others]}, cv=3, error_score="raise")
     assert abs(plain) < 0.5 and plain + 0.5 < weighed < 2.5  # a penalty or α goes part of the way only
     assert np.isfinite(found["test_score"]).all()
 
@@ -169,6 +165,32 @@ def test_data_frames_keep_their_column_names(model):
     frame.loc[3, "entropy"] = np.nan
     with pytest.raises(ValueError, match="X holds nan in row 3, column 'entropy'"):
         clone(model).fit(frame, y)
+
+
+def test_matched_means_are_weights_of_the_training_rows_alone():
+    X, y = samples()
+    names = np.where(y == 1, "human", "bot")
+    options = {"bandwidth": 0.8, "bound": 5.0, "slack": 0.01, "tolerance": 1e-4}
+    model = KMM(target="human", **options).fit(X, names)
+    expected = cp.kernel_mean_matching(target=X[y == 1], train=X[y == 0], **options)
+    np.testing.assert_array_equal(model.ratio_[y == 0], expected.weights)
+    assert np.isnan(model.ratio_[y == 1]).all()
+    assert model.discrepancy_ == float(expected.discrepancy) and model.gap_ <= 1e-4
+    assert model.target_ == "human" and model.classes_.tolist() == ["bot", "human"]
+    assert not hasattr(model, "predict") and not hasattr(model, "score")
+    piped = make_pipeline(StandardScaler(), KMM(random_state=None)).fit(X, y)
+    assert abs(np.average(X[y == 0, 0], weights=piped[-1].ratio_[y == 0]) - X[y == 1, 0].mean()) < 0.2
+
+
+@pytest.mark.parametrize("model", ALL, ids=named)
+def test_numbers_may_be_numpys(model):
+    X, y = samples(40, 60)
+    ours = {"bandwidth": [1, 2], "n_centres": 20, "cv": 3, "random_state": 5}
+    theirs = {"bandwidth": np.array([1, 2]), "n_centres": np.int64(20), "cv": np.int64(3), "random_state": np.int32(5)}
+    expected = clone(model).set_params(**ours).fit(X, y)
+    np.testing.assert_array_equal(clone(model).set_params(**theirs).fit(X, y).ratio_, expected.ratio_)
+    assert expected.model_.scores.bandwidth.tolist() == [1.0, 2.0]
+    assert clone(model).set_params(bandwidth=np.float32(0.5)).fit(X, y).model_.features.bandwidth == 0.5
 
 
 def test_seeds_may_be_none_or_a_generator():
@@ -224,7 +246,12 @@ def test_wrong_input_is_refused_in_words(model, change, X, y, message):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(ULSIF(penalty=-1.0), r"penalty holds -1.0; numbers >= 0"), (RuLSIF(alpha=1.0), r"alpha is 1.0; .*\[0, 1\)")],
+    [
+        (ULSIF(penalty=-1.0), r"penalty holds -1.0; numbers >= 0"),
+        (RuLSIF(alpha=1.0), r"alpha is 1.0; .*\[0, 1\)"),
+        (KMM(bound=0.5), r"bound is 0.5; .* at least 1"),
+        (KMM(target="x"), r"target 'x' is not in y"),
+    ],
 )
 def test_amounts_of_their_own_are_refused_too(model, message):
     with pytest.raises(ValueError, match=message):
@@ -247,4 +274,4 @@ def test_new_rows_are_checked_as_well(model):
 
 
 def test_they_are_where_the_other_estimator_is():
-    assert {"ULSIF", "RuLSIF", "KLIEP", "ClassifierRatio"} == set(adapter.__all__)
+    assert {"ULSIF", "RuLSIF", "KLIEP", "KMM", "ClassifierRatio"} == set(adapter.__all__)
