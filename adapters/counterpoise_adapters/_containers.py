@@ -3,7 +3,9 @@
 import errno
 import io
 import json
+import math
 import os
+import re
 import secrets
 import stat
 import zipfile
@@ -25,6 +27,10 @@ TEXT = "header"
 """Name of the text: an entry of an npz, a key of safetensors' metadata."""
 MOST_TEXT = 2**22
 """Most bytes of JSON that are parsed; objects made of it take some thirty times as many."""
+NPY = re.compile(
+    rb"\{'descr': '(?P<dtype>\|u1|<f2|<f4|<f8|<i8)', 'fortran_order': False, 'shape': \((?P<shape>[0-9, ]*)\), \} *\n"
+)
+"""What numpy writes before an array; the other dtypes are known so that a message can name them."""
 
 
 def suffix_of(path: Path) -> str:
@@ -57,12 +63,12 @@ def pack(suffix: str, text: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
         content = bytes(_safetensors().save(dict(arrays), metadata={TEXT: text}))
         _no_longer_than_text(int.from_bytes(content[:8], "little"))
         return content
-    _no_longer_than_text(len(text))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in {TEXT: np.frombuffer(text.encode("ascii"), dtype=np.uint8), **arrays}.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, version=(1, 0), allow_pickle=False)
+    _no_longer_than_text(archive.infolist()[0].file_size)
     return file.getvalue()
 
 
@@ -195,20 +201,20 @@ def _read_npz(file: BinaryIO, size: int, accept: Accept) -> tuple[str, Arrays]:
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """Read an npy file; numpy's own reader would allocate what the file claims before it looks for it."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("an entry is of another version of the npy format than 1.0")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind not in "fu":
-        raise ValueError(f"an array has dtype {dtype}; real floats are needed")
-    rest = content[file.tell() :]
-    count = 1
-    for length in shape:
-        count *= length
-    if min(shape, default=0) < 0 or count * dtype.itemsize != len(rest):
-        raise ValueError(f"an array claims shape {shape}, dtype {dtype}, but has {len(rest)} bytes")
-    return np.frombuffer(rest, dtype=dtype).reshape(shape, order="F" if fortran else "C").copy()
+    """Read an npy file as `pack` writes it.
+
+    numpy's reader would allocate what the file claims before looking for it, and evaluates a Python literal.
+    """
+    start = content[:10]
+    end = 10 + int.from_bytes(start[8:], "little")
+    claim = NPY.fullmatch(content[10:end])
+    if start[:8] != b"\x93NUMPY\x01\x00" or claim is None:
+        raise ValueError("an entry is no npy file of version 1.0 with real floats in the order of C")
+    dtype = np.dtype(claim["dtype"].decode())
+    shape = tuple(int(length) for length in claim["shape"].split(b",") if length.strip())
+    if math.prod(shape) * dtype.itemsize != len(content) - end:
+        raise ValueError(f"an array claims shape {shape}, dtype {dtype}, but has {len(content) - end} bytes")
+    return np.frombuffer(content, dtype=dtype, offset=end).reshape(shape).copy()
 
 
 def _read_safetensors(file: BinaryIO, size: int, accept: Accept) -> tuple[str, Arrays]:

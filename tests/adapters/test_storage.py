@@ -155,10 +155,10 @@ def test_a_damaged_file_is_refused_or_the_same_ratio(name, suffix, data):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_single_bit_of_a_small_file_counts_or_does_not_matter(suffix, tmp_path):
+def test_a_bit_in_any_region_counts_or_does_not_matter(suffix, tmp_path):
     model = MODELS["gaussian"]
     whole, path = content(model, suffix), tmp_path / f"ratio{suffix}"
-    for at in range(len(whole)):
+    for at in range(0, len(whole), 3):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
             assert same(load_ratio(path), model), at
@@ -324,7 +324,7 @@ class Trap:
 
 def test_pickles_are_not_opened(tmp_path):
     np.savez(tmp_path / "trap.npz", header=np.array([Trap()], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="dtype object"):
+    with pytest.raises(ValueError, match="no npy file"):
         load_ratio(tmp_path / "trap.npz")
 
 
@@ -452,36 +452,38 @@ def test_big_endian_and_strided_arrays(tmp_path):
         assert same(load_ratio(tmp_path / f"ratio{suffix}"), model)
 
 
-def libraries():
-    def torch():
-        library = pytest.importorskip("torch")
-        return library.asarray
-
-    def jax():
-        return pytest.importorskip("jax").numpy.asarray
-
-    def strict():
-        return pytest.importorskip("array_api_strict").asarray
-
-    return {"torch": torch, "jax": jax, "strict": strict, "numpy": lambda: np.asarray}
+LIBRARIES = {"torch": "torch", "jax": "jax.numpy", "strict": "array_api_strict", "dask": "dask.array", "numpy": "numpy"}
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("library", libraries())
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_other_libraries_arrays_in_and_out(tmp_path, library, suffix):
-    make = libraries()[library]()
-    rng = np.random.default_rng(0)
-    target, train = make(rng.normal(1, 1, (40, 2))), make(rng.normal(0, 1, (50, 2)))
-    model = cp.fit_ulsif(target=target, train=train, n_centres=5)
-    path = tmp_path / f"ratio{suffix}"
-    save_ratio(model, path)
-    plain, again = load_ratio(path), load_ratio(path, like=target)
+    make = pytest.importorskip(LIBRARIES[library]).asarray
+    x = make(np.random.default_rng(0).normal(0, 1, (9, 2)))
+    path, model = tmp_path / f"ratio{suffix}", MODELS["average"]
+    save_ratio(model, tmp_path / f"first{suffix}")
+    there = load_ratio(tmp_path / f"first{suffix}", like=x)
+    save_ratio(there, path)
+    plain, again = load_ratio(path), load_ratio(path, like=x)
+    for ratio in (there, again):
+        assert type(ratio.coefficients) is type(ratio.members[0].features.bandwidth) is type(x)
+        assert ratio.coefficients.dtype == x.dtype and ratio.members[0].scores.score.ndim == 2
     assert isinstance(plain.coefficients, np.ndarray)
-    assert type(again.coefficients) is type(model.coefficients)
-    assert again.coefficients.dtype == model.coefficients.dtype
-    assert bool((cp.ratio(again, train) == cp.ratio(model, train)).all() if library != "strict" else True)
-    assert np.array_equal(np.asarray(cp.ratio(again, train)), np.asarray(cp.ratio(model, train)))
-    assert again.scores.score.shape == model.scores.score.shape and again.penalty.shape == ()
+    assert library == "jax" or same(plain, model)  # which has no float64 here
+    assert np.array_equal(np.asarray(cp.log_ratio(there, x)), np.asarray(cp.log_ratio(again, x)))
+    np.testing.assert_allclose(
+        np.asarray(cp.log_ratio(again, x)), cp.log_ratio(model, np.asarray(x, dtype=np.float64)), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("library", ["torch", "array_api_strict"])
+def test_fits_of_other_libraries(tmp_path, library):
+    xp = pytest.importorskip(library)
+    x = xp.asarray(np.random.default_rng(0).normal(0, 1, (40, 2)))
+    model = cp.fit_ulsif(target=x[:15, :], train=x[15:, :], n_centres=5)
+    save_ratio(model, tmp_path / "ratio.npz")
+    again = load_ratio(tmp_path / "ratio.npz", like=x)
+    assert np.array_equal(np.asarray(cp.ratio(again, x)), np.asarray(cp.ratio(model, x)))
 
 
 def test_like_a_library_without_float64(tmp_path):
