@@ -148,7 +148,7 @@ class KernelRatio(TwoSamples):
 
     def _check_sizes(self, n_target: int, n_others: int) -> None:
         for name, value, least in (("cv", self.cv, 2), ("n_centres", self.n_centres, 1)):
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{name} is {value!r}; a whole number of at least {least} is needed")
         least = 4 if self.cv == 2 else self.cv  # outside of every fold two rows of each sample must be left
         for what, size in ((f"samples of target {self.target_}", n_target), ("samples of other labels", n_others)):

@@ -197,7 +197,8 @@ def test_seeds_may_be_none_or_a_generator():
     X, y = samples(40, 60)
     first, second = (ULSIF(penalty=0.1, random_state=np.random.RandomState(3)).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(first.ratio_, second.ratio_)
-    assert not np.array_equal(first.ratio_, ULSIF(penalty=0.1, random_state=4).fit(X, y).ratio_)
+    for other in (np.random.RandomState(4), 4):
+        assert not np.array_equal(first.ratio_, ULSIF(penalty=0.1, random_state=other).fit(X, y).ratio_)
     assert ULSIF(penalty=0.1, random_state=None).fit(X, y).ratio_.shape == y.shape
 
 
