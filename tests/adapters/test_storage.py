@@ -229,10 +229,60 @@ def test_arrays_of_other_shapes_dtypes_and_values_are_refused(name, suffix, data
         if same(arrays[key], array):  # centres that there are none of
             return
     elif change != "missing":
-        arrays[key] = array.astype({"integers": np.int64, "half": np.float16}.get(change, array.dtype))
+        with np.errstate(all="ignore"):
+            arrays[key] = array.astype({"integers": np.int64, "half": np.float16}.get(change, array.dtype))
     if change == "further":
         arrays["features.other"] = array
     assert loaded(forged(header, arrays, suffix), suffix) is None
+
+
+FORGERIES = [
+    ("gaussian", ("ratio", "alpha"), 1.0, {}, "alpha is 1.0"),
+    ("gaussian", ("ratio", "alpha"), -0.5, {}, "alpha is -0.5"),
+    ("gaussian", ("ratio", "alpha"), float("nan"), {}, "alpha is nan"),
+    ("gaussian", ("ratio", "method"), "other", {}, "method is 'other'"),
+    ("gaussian", ("ratio", "method"), "average", {}, "do not fit 'average'"),
+    ("average", ("ratio", "method"), "ulsif", {}, "do not fit 'ulsif'"),
+    ("average", ("ratio", "members"), [], {}, "do not fit 'average'"),
+    ("gaussian", ("ratio", "features"), "linear", {}, "'coefficients' has shape (6,); (3,) is needed"),
+    ("gaussian", ("ratio", "features"), "cubic", {}, "kind is 'cubic'"),
+    ("ulsif", ("ratio", "features"), "quadratic", {}, "'features.centres' has 5 rows"),
+    ("ulsif", ("ratio", "scores"), 1, {}, "scores is 1"),
+    ("ulsif", ("ratio", "scores"), False, {}, "no place for the arrays 'scores.bandwidth'"),
+    ("gaussian", ("ratio", "scores"), True, {}, "'scores.bandwidth' is missing"),
+    ("auto", ("ratio", "comparison", 0), 1, {}, "methods are not names"),
+    ("auto", ("ratio", "comparison", 0), ["one"], {}, "methods are not names"),
+    ("auto", ("ratio", "comparison"), ["one"], {}, "not one for each method"),
+    ("gaussian", ("version",), 0, {}, "version is 0"),
+    ("gaussian", ("version",), True, {}, "version is True"),
+    ("gaussian", ("version",), "1", {}, "version is '1'"),
+    ("gaussian", ("ratio",), [], {}, "does not have the entries"),
+    ("gaussian", ("format",), "other", {}, "was not written by save_ratio"),
+    ("average", (), {"news": 1}, {}, "and no others"),
+    ("average", ("ratio",), {"news": 1}, {}, "and no others"),
+    ("gaussian", (), {}, {"features.centres": (0, 3)}, "there are 2 features"),
+    ("gaussian", (), {}, {"features.centres": (1, 2)}, "has 1 rows"),
+    ("gaussian", (), {}, {"features.scale": (3,)}, "differ in shape"),
+    ("log_linear", (), {},
+     {"features.shift": (0,), "features.scale": (0,), "features.centres": (0, 0), "coefficients": (1,)}, "are empty"),
+    ("ulsif", (), {}, {"scores.score": (1, 1)}, "'scores.score' has shape (1, 1)"),
+    ("average", (), {}, {"members.1.features.shift": (1,), "members.1.features.scale": (1,),
+     "members.1.features.centres": (0, 1), "members.1.coefficients": (3,)}, "differ in their number of features"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "place", "value", "shapes", "reason"), FORGERIES)
+def test_what_does_not_fit_is_refused_for_its_own_reason(tmp_path, name, place, value, shapes, reason):
+    header, arrays = parts(MODELS[name])
+    if isinstance(value, dict):  # further entries
+        old = header["ratio"] if place else header
+        value = {**old, **value}
+    edited = put(header, place, value)
+    for key, shape in shapes.items():
+        assert key in arrays
+        arrays[key] = np.ones(shape)
+    for suffix in SUFFIXES:
+        assert reason in refusal(forged(edited, arrays, suffix), tmp_path, suffix)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
