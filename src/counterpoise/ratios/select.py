@@ -34,7 +34,7 @@ NEAR = 0.25
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
 FLOOR = 30.0
 """Log loss of a target row that a model holds impossible: what a ratio of e^-30 costs, in place of infinity."""
-CLEAR = 2.0
+CLEAR = 1.5
 """Standard errors by which the best must beat r = 1."""
 
 
@@ -123,7 +123,7 @@ def fit_ratio(
 
     ``"auto"`` fits every method with its own grid, fits it again fold by fold with what the grid chose, and compares
     the held-out log losses. Methods within a quarter of a standard error of the best are averaged in log r; if the best
-    does not beat r = 1 by two standard errors, the ratio is 1: there is no shift to be seen.
+    does not beat r = 1 by one and a half standard errors, the ratio is 1: there is no shift to be seen.
 
     Parameters
     ----------
