@@ -87,4 +87,47 @@ MUTANTS = {
     ),
     "ball binds too late": ("projection.py", "(bound.multiplier <= 0.5)", "(bound.multiplier <= 1.0)"),
     "threshold found once": ("projection.py", "    slack = _recentred(xp, slack, p, room, y)\n", ""),
+    # density ratios
+    "left out of one sample only": ("ratios/ulsif.py", "(n_t * u - c) / (n_t - 1), (n_t * v - e) / (n_t - 1)", "u, v"),
+    "relative by the other identity": ("ratios/ulsif.py", "left_t * left_s - of_t * of_s * c * c", "left_t * left_s"),
+    "constant penalised": ("ratios/ulsif.py", "xp.ones_like(inverse[:1]), inverse", "inverse[:1], inverse"),
+    "gap of unscaled weights": (
+        "ratios/kliep.py",
+        "gap = scale * xp.max(g) - 1",
+        "gap = 1e-3 * (scale * xp.max(g) - 1)",
+    ),
+    "target held out alone": (
+        "ratios/kliep.py",
+        "float(xp.log(xp.mean(at_s)) - xp.mean(xp.log(at_t)))",
+        "float(-xp.mean(xp.log(at_t)))",
+    ),
+    "class sizes left in": (
+        "ratios/logistic.py",
+        "offset = math.log(int(train.shape[0])) - math.log(int(target.shape[0]))",
+        "offset = 0.0",
+    ),
+    "hull unchecked": (
+        "ratios/log_linear.py",
+        "if not float(gap) <= float(xp.finfo",
+        "if not float(gap) >= 0 * float(xp.finfo",
+    ),
+    "determinants forgotten": ("ratios/gaussian.py", "xp.linalg.slogdet(covariance)[1]", "0.0"),
+    "rows out of order": (
+        "ratios/select.py",
+        "xp.argsort(xp.concat(list(rows), axis=0))",
+        "xp.concat(list(rows), axis=0)",
+    ),
+    "shift where there is none": ("ratios/select.py", "CLEAR = 1.5", "CLEAR = -99.0"),
+    "chunks not added": (
+        "ratios/statistics.py",
+        "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",
+        "sums",
+    ),
+    "quotient upside down": ("ratios/shares.py", "mixed / above, noise / above", "above / mixed, noise / above"),
+    "unweighted area after": (
+        "balance.py",
+        "w = w / xp.where(total > 0, total, xp.ones_like(total))",
+        "w = xp.ones_like(w) / w.shape[0]",
+    ),
+    "tail from the wrong end": ("diagnostics.py", "x = ranked[..., n - tail :] -", "x = ranked[..., :tail] -"),
 }

@@ -26,6 +26,12 @@ SUITE = [
     "tests/array_api",
 ]
 
+RATIO_SUITE = [
+    "tests/properties/test_ratios.py",
+    "tests/properties/test_overlap.py",
+    "tests/properties/test_probability.py",
+]
+
 
 def planted(name: str, folder: Path) -> Path:
     """Copy the core into a folder with one mutant in it."""
@@ -39,11 +45,16 @@ def planted(name: str, folder: Path) -> Path:
     return copy
 
 
+def _of_ratios(name: str) -> bool:
+    return MUTANTS[name][0].startswith(("ratios/", "balance", "diagnostics"))
+
+
 def killed_by(name: str | None) -> str:
     """Run the suite on a mutant (on the core itself for None); return what noticed it, '' if nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         source = ROOT / "src" if name is None else planted(name, Path(folder))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *SUITE]
+        suite = [*RATIO_SUITE, *SUITE] if name is None else RATIO_SUITE if _of_ratios(name) else SUITE
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *suite]
         environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_PROFILE": "gate", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
