@@ -446,6 +446,8 @@ def test_other_widths_and_missing_values_at_evaluation(fit):
 
 def test_amounts_out_of_range_are_refused():
     target, train = gaussians(23)
+    features = cp.gaussian_features(target=target, train=train)
+    sums = cp.ratio_statistics(features, target=target, train=train)
     for call, says in [
         (lambda: cp.fit_ulsif(target=target, train=train, alpha=1.0), r"alpha is 1.0; a number in \[0, 1\)"),
         (lambda: cp.fit_ulsif(target=target, train=train, bandwidth=0.0), "bandwidth holds 0.0"),
@@ -460,6 +462,8 @@ def test_amounts_out_of_range_are_refused():
         (lambda: cp.fit_ratio(target=target[:1], train=train), "comparing methods holds rows out"),
         (lambda: cp.linear_features(target=target, train=train, degree=3), "degree is 3"),
         (lambda: cp.gaussian_features(target=target, train=train, bandwidth=-1.0), "bandwidth is -1.0"),
+        (lambda: cp.fit_kliep(target=target, train=train, n_centres=0), "n_centres is 0"),
+        (lambda: cp.ulsif_from_statistics(sums, features, alpha=2.0, penalty=0.1), "alpha is 2.0"),
     ]:
         with pytest.raises(ValueError, match=says):
             call()

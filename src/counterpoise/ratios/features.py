@@ -97,6 +97,8 @@ def gaussian_features(
     xp, target, train = samples(target, train)
     shift, scale = location_and_spread(xp, target, train)
     if centres is None:
+        if n_centres < 1:
+            raise ValueError(f"n_centres is {n_centres!r}; at least 1 is needed")
         rows = draw(int(target.shape[0]), n_centres, seed)
         chosen = xp.take(target, _xp.indices(xp, rows, target), axis=0)
     else:

@@ -85,8 +85,7 @@ def fit_ulsif(
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [1.5]])).round(1)
     array([0.1, 0.9, 4. ])
     """
-    if not 0.0 <= alpha < 1.0:
-        raise ValueError(f"alpha is {alpha!r}; a number in [0, 1) is needed")
+    _check_alpha(alpha)
     xp, target, train = samples(target, train)
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
@@ -135,6 +134,7 @@ def ulsif_from_statistics(
     >>> cp.ratio(cp.ulsif_from_statistics(part, features, penalty=0.1), x)
     array([1., 1., 1.])
     """
+    _check_alpha(alpha)
     xp = _xp.namespace(statistics=statistics.target_sum, features=features.shift)
     (lam,) = amounts("penalty", penalty, zero=True)
     target_mean = statistics.target_sum / statistics.n_target
@@ -144,6 +144,11 @@ def ulsif_from_statistics(
     theta = xp.matmul(basis.vectors, inverse * xp.matmul(xp.matrix_transpose(basis.vectors), target_mean))
     zero = xp.zeros_like(theta[0])
     return Ratio("ulsif", features, theta, float(alpha), zero + lam, zero, None)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0.0 <= alpha < 1.0:
+        raise ValueError(f"alpha is {alpha!r}; a number in [0, 1) is needed")
 
 
 class _Basis(NamedTuple):
