@@ -27,6 +27,7 @@ from .divergences import (
 from .groups import group_weights
 from .objective import dora, erm, group_dro, kl_dro, reweighted, target_dro
 from .projection import project_ball, project_capped_simplex, project_simplex
+from .ratios.calibration import Calibration, calibrated, fit_calibration
 from .ratios.features import Features, feature_map, gaussian_features, linear_features
 from .ratios.gaussian import fit_gaussian
 from .ratios.kliep import fit_kliep
@@ -34,11 +35,13 @@ from .ratios.kmm import Matching, kernel_mean_matching
 from .ratios.log_linear import fit_log_linear
 from .ratios.logistic import fit_logistic
 from .ratios.model import Comparison, Ratio, Scores, log_ratio, ratio
+from .ratios.policy import PolicyRatio, policy_ratio
 from .ratios.probability import log_mixture_ratio, log_ratio_from_log_odds, mixture_ratio, mixture_ratio_multinomial
 from .ratios.select import CrossFit, cross_fit, fit_ratio
 from .ratios.shares import Share, estimate_target_share, label_shift, target_share_bound
 from .ratios.statistics import Statistics, add_statistics, ratio_statistics
 from .ratios.ulsif import fit_ulsif, ulsif_from_statistics
+from .ratios.unlabelled import remainder_ratio, target_posterior
 from .spectral import Exponential, Extremile, Spectrum, Superquantile, spectral
 from .weights import constrained, cvar, max_radius, penalized
 
@@ -47,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KL",
     "BalanceTable",
+    "Calibration",
     "CalibrationTable",
     "ChiSquare",
     "Comparison",
@@ -62,6 +66,7 @@ __all__ = [
     "Matching",
     "Objective",
     "OverlapReport",
+    "PolicyRatio",
     "Ratio",
     "ReverseKL",
     "Scores",
@@ -74,6 +79,7 @@ __all__ = [
     "TailIndex",
     "TotalVariation",
     "add_statistics",
+    "calibrated",
     "calibration_table",
     "constrained",
     "cross_fit",
@@ -85,6 +91,7 @@ __all__ = [
     "erm",
     "estimate_target_share",
     "feature_map",
+    "fit_calibration",
     "fit_gaussian",
     "fit_kliep",
     "fit_log_linear",
@@ -108,16 +115,19 @@ __all__ = [
     "overlap_report",
     "pareto_k",
     "penalized",
+    "policy_ratio",
     "project_ball",
     "project_capped_simplex",
     "project_simplex",
     "raise_on_failure",
     "ratio",
     "ratio_statistics",
+    "remainder_ratio",
     "reweighted",
     "spectral",
     "standardised_differences",
     "target_dro",
+    "target_posterior",
     "target_share_bound",
     "two_sample_auc",
     "ulsif_from_statistics",

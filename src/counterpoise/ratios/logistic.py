@@ -31,6 +31,7 @@ def fit_logistic(
     penalty: float | Sequence[float] | None = None,
     n_centres: int = 100,
     seed: int = 0,
+    start: Ratio | None = None,
 ) -> Ratio:
     """Fit log r = φᵀθ by telling the samples apart: min E_pooled[log(1 + e^{∓η})] + ½ λ ‖θ‖², η = log r + log n_t/n_s.
 
@@ -53,6 +54,9 @@ def fit_logistic(
         Number of bumps.
     seed : int
         Of the centres.
+    start : Ratio, optional
+        An earlier round's fit to data that have moved a little since: its features are used again, its penalty unless
+        others are given, and Newton's method starts from its coefficients. The minimum does not depend on them.
 
     Returns
     -------
@@ -78,6 +82,8 @@ def fit_logistic(
     array([0.2, 1. , 2.8])
     """
     xp, target, train = samples(target, train)
+    if start is not None:
+        features, penalty = _resumed(start, features, penalty)
     base = _prepared(xp, features, target, train, n_centres, seed)
     gaussian = base.kind == "gaussian"
     if bandwidth is not None and not gaussian:
@@ -86,7 +92,8 @@ def fit_logistic(
     if bandwidth is None and gaussian and not isinstance(features, Features):
         sigmas = [float(base.bandwidth) * m for m in BANDWIDTHS]
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
-    fits = [_path(xp, with_bandwidth(base, sigma), target, train, lambdas) for sigma in sigmas]
+    first = None if start is None else start.coefficients
+    fits = [_path(xp, with_bandwidth(base, sigma), target, train, lambdas, first) for sigma in sigmas]
     scores, s, p = None, 0, 0
     if len(sigmas) * len(lambdas) > 1:
         found = [[loss for _, _, loss in path] for path in fits]
@@ -96,6 +103,14 @@ def fit_logistic(
     theta = xp.concat([theta[:1] + offset, theta[1:]], axis=0)
     zero = xp.zeros_like(gap)
     return Ratio("logistic", with_bandwidth(base, sigmas[s]), theta, 0.0, zero + lambdas[p], gap, scores)
+
+
+def _resumed(start: Ratio, features: Any, penalty: Any) -> tuple[Features, Any]:
+    if start.method != "logistic" or start.features is None:
+        raise ValueError(f"start was fitted by method {start.method!r}; a fit of fit_logistic is needed")
+    if features != "linear":  # the default: nothing was asked for
+        raise ValueError("start brings its own features; leave out features, or start")
+    return start.features, float(start.penalty) if penalty is None else penalty
 
 
 def _prepared(xp: Any, features: str | Features, target: Array, train: Array, n_centres: int, seed: int) -> Features:
@@ -113,13 +128,13 @@ def _prepared(xp: Any, features: str | Features, target: Array, train: Array, n_
 
 
 def _path(
-    xp: Any, features: Features, target: Array, train: Array, lambdas: Sequence[float]
+    xp: Any, features: Features, target: Array, train: Array, lambdas: Sequence[float], start: Array | None
 ) -> list[tuple[Array, Array, float]]:
     """Coefficients, gap and leave-one-out loss for every penalty, each fit started from the next larger one's."""
     blocks = [blocks_of(xp, features, x) for x in (target, train)]
     width = int(next(blocks[0]()).shape[1])
     norm = norm_of(xp, features, width, target)
-    theta = xp.zeros_like(norm[0, :])
+    theta = xp.zeros_like(norm[0, :]) if start is None else xp.astype(start, norm.dtype)
     theta = xp.concat([theta[:1] + math.log(int(target.shape[0]) / int(train.shape[0])), theta[1:]], axis=0)
     found: dict[float, tuple[Array, Array, float]] = {}
     for lam in sorted(set(lambdas), reverse=True):
