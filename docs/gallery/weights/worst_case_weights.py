@@ -32,5 +32,6 @@ axes.set(xlabel="loss", ylabel="weight / uniform weight", ylim=(-0.1, 6), title=
 axes.legend()
 figure.set_label(
     "Weights against losses for five worst cases worth 100 of 200 rows. Chi-square rises linearly from zero, KL "
-    "exponentially, reverse KL is flat, then very steep; total variation lifts the largest loss alone; CVaR is a step."
+    "exponentially, reverse KL is flat, then very steep; total variation lifts the largest loss alone; CVaR is a "
+    "step."
 )
