@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 import counterpoise as cp
+from counterpoise.ratios.model import LEAST
 
 from ._log_odds import refuse_non_finite
 
@@ -26,9 +27,6 @@ except ImportError:  # scikit-learn 1.5: a method
 __all__ = ["KernelRatio", "TwoSamples", "seed_of"]
 
 Floats = NDArray[np.float64]
-
-LEAST = -30.0
-"""Least log ratio that enters a score: one held-out target row with ratio 0 is not to decide alone."""
 
 
 class TwoSamples(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

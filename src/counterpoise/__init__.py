@@ -5,12 +5,10 @@ from .balance import BalanceTable, OverlapReport, overlap_report, standardised_d
 from .diagnostics import (
     CalibrationTable,
     Estimate,
-    TailIndex,
     calibration_table,
     donsker_varadhan,
     effective_sample_size,
     normalisation,
-    pareto_k,
     two_sample_auc,
 )
 from .divergences import (
@@ -43,6 +41,7 @@ from .ratios.statistics import Statistics, add_statistics, ratio_statistics
 from .ratios.ulsif import fit_ulsif, ulsif_from_statistics
 from .ratios.unlabelled import remainder_ratio, target_posterior
 from .spectral import Exponential, Extremile, Spectrum, Superquantile, spectral
+from .tail import TailIndex, pareto_k
 from .weights import constrained, cvar, max_radius, penalized
 
 __version__ = "0.1.0"

@@ -113,7 +113,12 @@ def widest(xp: Any, array: Array) -> Array:
 
 def indices(xp: Any, numbers: Sequence[int], like: Array) -> Array:
     """Return indices on the device of ``like``."""
-    return xp.asarray(list(numbers), dtype=xp.int64, device=device(like))
+    return xp.asarray(list(numbers), dtype=integer(xp, like), device=device(like))
+
+
+def integer(xp: Any, like: Array) -> Any:
+    """Return the library's own dtype of whole numbers: jax without x64 has no int64, and says so at every call."""
+    return xp.__array_namespace_info__().default_dtypes(device=device(like))["integral"]
 
 
 def aligned(xp: Any, named: dict[str, Array]) -> list[Array]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from . import _xp
 from ._types import Array
-from .diagnostics import Estimate, TailIndex, effective_sample_size, normalisation, pareto_k, two_sample_auc
-from .ratios.features import samples
+from .diagnostics import Estimate, effective_sample_size, normalisation, two_sample_auc
+from .ratios.samples import samples
+from .tail import TailIndex, pareto_k
 
 __all__ = ["BalanceTable", "OverlapReport", "overlap_report", "standardised_differences"]
 

@@ -129,5 +129,5 @@ MUTANTS = {
         "w = w / xp.where(total > 0, total, xp.ones_like(total))",
         "w = xp.ones_like(w) / w.shape[0]",
     ),
-    "tail from the wrong end": ("diagnostics.py", "x = ranked[..., n - tail :] -", "x = ranked[..., :tail] -"),
+    "tail from the wrong end": ("tail.py", "x = ranked[..., n - tail :] -", "x = ranked[..., :tail] -"),
 }

@@ -46,7 +46,7 @@ def planted(name: str, folder: Path) -> Path:
 
 
 def _of_ratios(name: str) -> bool:
-    return MUTANTS[name][0].startswith(("ratios/", "balance", "diagnostics"))
+    return MUTANTS[name][0].startswith(("ratios/", "balance", "tail"))
 
 
 def killed_by(name: str | None) -> str:

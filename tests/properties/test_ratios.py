@@ -1,6 +1,7 @@
 """Density ratios: exact leave-one-out, certified optima, sums that add up, and the laws that any ratio obeys."""
 
 import functools
+import warnings
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_leave_one_out_equals_brute_force(alpha, seed, n_t, n_s, lam):
     found = cp.fit_ulsif(target=target, train=train, features=features, alpha=alpha, penalty=[lam, 2 * lam])
     score = float(found.scores.score[0, 0])
     # which rows are paired is drawn; the mean over pairs is one of the means over partial matchings
-    from counterpoise.ratios.features import draw, shuffled
+    from counterpoise.ratios.samples import draw, shuffled
 
     pairs = min(n_t, n_s)
     rows = zip(draw(n_t, pairs, 0), shuffled(n_s, 1)[:pairs], strict=True)
@@ -305,9 +306,9 @@ def test_chunks_leave_no_trace(fit, monkeypatch):
     target, train = gaussians(14)
     fit = fixed(fit)
     whole = fit(target=target, train=train)
-    from counterpoise.ratios import features
+    from counterpoise.ratios import features, samples
 
-    monkeypatch.setattr(features.chunks, "__defaults__", (7,))
+    monkeypatch.setattr(samples.chunks, "__defaults__", (7,))
     monkeypatch.setattr(features, "KEPT", 100)
     pieces = fit(target=target, train=train)
     np.testing.assert_allclose(cp.ratio(pieces, train), cp.ratio(whole, train), rtol=1e-6, atol=1e-9)
@@ -328,7 +329,7 @@ def test_out_of_fold_models_did_not_see_their_rows():
 
 
 def test_kliep_chooses_by_rows_of_both_samples_that_its_fits_did_not_see():
-    from counterpoise.ratios.features import split
+    from counterpoise.ratios.samples import split
 
     target, train = gaussians(26, 40, 30)
     features = cp.gaussian_features(target=target, train=train, bandwidth=1.0)
@@ -352,6 +353,18 @@ def test_a_best_method_that_chance_explains_is_not_taken():
             np.testing.assert_array_equal(cp.ratio(model, np.zeros((1, 2))), 1.0)
             doubtful += better > 0
     assert doubtful > 0
+
+
+def test_folds_are_taken_or_refused():
+    target, train = gaussians(27, 12, 40)
+    three = cp.fit_ratio(target=target, train=train, method="kliep", folds=3)
+    np.testing.assert_array_equal(three.scores.score, cp.fit_kliep(target=target, train=train, folds=3).scores.score)
+    for method in ("logistic", "gaussian", "ulsif"):
+        with pytest.raises(ValueError, match=f"folds is 3, but '{method}' has no folds"):
+            cp.fit_ratio(target=target, train=train, method=method, folds=3)
+    with pytest.raises(ValueError, match="folds is 13, but a sample has 12 rows"):
+        cp.fit_ratio(target=target, train=train, folds=13)
+    assert np.isfinite(cp.ratio(cp.fit_ratio(target=target[:3], train=train), train)).all()  # fewer rows than folds
 
 
 def test_auto_compares_methods_and_says_one_without_shift():
@@ -391,7 +404,10 @@ def test_jax_tracks_numpy(fit):
     # the least gap that float32 resolves
     narrow = functools.partial(fit, tolerance=1e-4) if base is cp.fit_kliep else fit
     wide = cp.ratio(fit(target=target, train=train), train)
-    found = cp.ratio(narrow(target=jnp.asarray(target), train=jnp.asarray(train)), jnp.asarray(train))
+    narrowed = [jnp.asarray(x, "float32") for x in (target, train)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as "int64 is not available"
+        found = cp.ratio(narrow(target=narrowed[0], train=narrowed[1]), narrowed[1])
     np.testing.assert_allclose(np.asarray(found), wide, rtol=2e-2, atol=2e-2)
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
+from .samples import chunks, draw, location_and_spread, median_distance, same_width, samples, squares, table
 
 __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
-
-CHUNK = 8192
-"""Rows that are turned into features at once."""
 
 KEPT = 2**25
 """Most feature values that are kept between iterations; beyond, they are computed again."""
@@ -198,20 +195,6 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
     return xp.concat([one, z, *products], axis=1)
 
 
-def squares(xp: Any, z: Array, centres: Array) -> Array:
-    """Squared distances from every row to every centre, never negative."""
-    cross = xp.matmul(z, xp.matrix_transpose(centres))
-    near = xp.sum(z * z, axis=1, keepdims=True) + xp.sum(centres * centres, axis=1)[None, :] - 2 * cross
-    return xp.maximum(near, xp.zeros_like(near))
-
-
-def chunks(x: Array, size: int = CHUNK) -> Iterator[Array]:
-    """Cut the rows into pieces."""
-    n = int(x.shape[0])
-    for i in range(0, n, size):
-        yield x[i : min(i + size, n), ...]
-
-
 def blocks_of(xp: Any, features: Features, x: Array) -> Blocks:
     """Return the features chunk by chunk, kept between calls where they fit."""
     width = int(mapped(xp, features, x[:1, :]).shape[1])
@@ -219,90 +202,3 @@ def blocks_of(xp: Any, features: Features, x: Array) -> Blocks:
         kept = [mapped(xp, features, part) for part in chunks(x)]
         return lambda: iter(kept)
     return lambda: (mapped(xp, features, part) for part in chunks(x))
-
-
-def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
-    """Check two samples and return them as tables of the widest float that their device has."""
-    xp = _xp.namespace(target=target, train=train)
-    target, train = table(xp, "target", target), table(xp, "train", train)
-    same_width({"target": target, "train": train})
-    dtype = xp.result_type(target.dtype, train.dtype)
-    return xp, xp.astype(target, dtype), xp.astype(train, dtype)
-
-
-def table(xp: Any, name: str, x: Array, *, finite: bool = True) -> Array:
-    """Return samples as rows of floats, or say what is wrong with them."""
-    if xp.isdtype(x.dtype, "complex floating"):
-        raise TypeError(f"{name} has dtype {x.dtype}; real numbers are needed")
-    if x.ndim not in (1, 2) or 0 in x.shape:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; a table of at least one row and one feature is needed")
-    x = _xp.widest(xp, _xp.constant(name, x))
-    x = x[:, None] if x.ndim == 1 else x
-    if finite:
-        good = xp.all(xp.isfinite(x), axis=1)
-        if not bool(xp.all(good)):
-            first = int(xp.argmax(xp.astype(~good, xp.int32)))
-            raise ValueError(f"{name} has a NaN or infinite entry in row {first}; drop or fill such rows first")
-    return x
-
-
-def same_width(named: dict[str, Array]) -> None:
-    """Refuse tables with different numbers of features."""
-    widths = {name: int(x.shape[1]) for name, x in named.items()}
-    if len(set(widths.values())) > 1:
-        found = ", ".join(f"{name}: {width}" for name, width in widths.items())
-        raise ValueError(f"different numbers of features ({found}); both samples need the same columns")
-
-
-def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of the two samples pooled half and half; 1 for constant columns.
-
-    Half and half makes them the same whichever sample is called the target, and however often one is repeated.
-    """
-    means = [xp.mean(x, axis=0) for x in (target, train)]
-    shift = (means[0] + means[1]) / 2
-    most = xp.maximum(*(xp.max(xp.abs(x - shift), axis=0) for x in (target, train)))
-    unit = xp.where(most > 0, most, xp.ones_like(most))  # squares of 1e200 would leave the range
-    square = sum(xp.mean(((x - shift) / unit) ** 2, axis=0) for x in (target, train)) / 2
-    eps = float(xp.finfo(shift.dtype).eps)
-    varies = most > 16 * eps * xp.abs(shift)
-    scale = unit * xp.sqrt(xp.where(varies, square, xp.ones_like(square)))
-    return shift, xp.where(varies, scale, xp.ones_like(scale))
-
-
-def median_distance(xp: Any, target: Array, train: Array, seed: int, most: int = 250) -> Array:
-    """Median distance between different points among up to ``most`` of each sample; 1 if all are the same."""
-    pooled = xp.concat(
-        [xp.take(z, _xp.indices(xp, draw(int(z.shape[0]), most, seed), z), axis=0) for z in (target, train)], axis=0
-    )
-    distances = xp.sort(xp.reshape(squares(xp, pooled, pooled), (-1,)))
-    zero = int(xp.sum(xp.astype(distances <= 1e-12 * distances[-1], xp.int64)))
-    count = int(distances.shape[0])
-    return xp.sqrt(distances[(zero + count) // 2]) if zero < count else xp.ones_like(distances[0])
-
-
-def draw(n: int, count: int, seed: int) -> list[int]:
-    """Draw indices without replacement, in rising order; all of them where there are no more."""
-    return list(range(n)) if n <= count else sorted(random.Random(seed).sample(range(n), count))
-
-
-def shuffled(n: int, seed: int) -> list[int]:
-    """Return 0..n-1 in random order."""
-    order = list(range(n))
-    random.Random(seed).shuffle(order)
-    return order
-
-
-def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """Yield, fold by fold, the indices of the rows that are kept and of those that are held out."""
-    n = int(x.shape[0])
-    if not isinstance(folds, int) or not 2 <= folds <= n:
-        raise ValueError(
-            f"folds is {folds!r}, but a sample has {n} rows; between 2 and as many folds as rows are needed"
-        )
-    xp = _xp.namespace(x=x)
-    order = shuffled(n, seed)
-    for f in range(folds):
-        held = sorted(order[f::folds])
-        out = set(held)
-        yield _xp.indices(xp, [i for i in range(n) if i not in out], x), _xp.indices(xp, held, x)

@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import _xp
 from .._types import Array
-from .features import linear_features, samples
+from .features import linear_features
 from .model import Ratio
+from .samples import samples
 
 __all__ = ["fit_gaussian"]
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from .._types import Array
 from ..projection import project_capped_simplex
-from .features import Features, gaussian_features, samples, squares
+from .features import Features, gaussian_features
+from .samples import samples, squares
 
 __all__ = ["Matching", "kernel_mean_matching"]
 

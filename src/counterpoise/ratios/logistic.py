@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from .. import _xp
 from .._types import Array
-from .features import Blocks, Features, blocks_of, draw, gaussian_features, linear_features, samples, squares
+from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
 from .model import Ratio
 from .newton import minimise
+from .samples import draw, samples, squares
 from .ulsif import amounts, bandwidths, best_of, grid, with_bandwidth
 
 __all__ = ["fit_logistic"]

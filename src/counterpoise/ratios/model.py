@@ -6,13 +6,14 @@ from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .features import Features, chunks, mapped, table
+from .features import Features, mapped
+from .samples import chunks, table
 
 __all__ = ["Ratio", "Scores", "log_ratio", "ratio"]
 
 Method = Literal["ulsif", "kliep", "log_linear", "logistic", "gaussian", "average"]
 LEAST = -30.0
-"""Least log ratio that a member of an average contributes: one zero is not to outvote all others."""
+"""Least log ratio where one would rule a mean or a score: a single ratio of 0 is not to outvote all other rows."""
 
 
 class Scores(NamedTuple):

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from .._types import Array
-from .features import linear_features, samples, split
+from .features import linear_features
 from .gaussian import fit_gaussian
 from .kliep import fit_kliep
 from .logistic import fit_logistic
-from .model import Comparison, Ratio, log_ratio
+from .model import LEAST, Comparison, Ratio, log_ratio
+from .samples import samples, split
 from .ulsif import fit_ulsif
 
 __all__ = ["CrossFit", "cross_fit", "fit_ratio"]
@@ -32,8 +33,6 @@ SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 NEAR = 0.25
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
-FLOOR = 30.0
-"""Log loss of a target row that a model holds impossible: what a ratio of e^-30 costs, in place of infinity."""
 CLEAR = 1.5
 """Standard errors by which the best must beat r = 1."""
 
@@ -116,7 +115,7 @@ def fit_ratio(
     target: Array,
     train: Array,
     method: Literal["auto", "discriminant", "gaussian", "logistic", "quadratic", "kernel", "ulsif", "kliep"] = "auto",
-    folds: int = 5,
+    folds: int | None = None,
     seed: int = 0,
 ) -> Ratio:
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
@@ -134,8 +133,9 @@ def fit_ratio(
     method : {"auto", "discriminant", "gaussian", "logistic", "quadratic", "kernel", "ulsif", "kliep"}
         One method, or the choice among them; ``"quadratic"`` and ``"gaussian"`` are left out of the choice where
         products of two features outnumber a quarter of the rows.
-    folds : int
-        Of the comparison, at most the size of the smaller sample.
+    folds : int, optional
+        Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
+        that is less. The other methods have none.
     seed : int
         Of centres and folds.
 
@@ -147,7 +147,8 @@ def fit_ratio(
     Raises
     ------
     TypeError, ValueError
-        Samples that cannot be used, as `gaussian_features`; an unknown method; a sample of one row for ``"auto"``.
+        Samples that cannot be used, as `gaussian_features`; an unknown method; folds where there are none to choose; a
+        sample of one row for ``"auto"``.
 
     Examples
     --------
@@ -162,7 +163,7 @@ def fit_ratio(
     if method != "auto":
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; 'auto' or one of {', '.join(map(repr, METHODS))} is needed")
-        return _fit(method, seed, target, train)
+        return _fit(method, seed, target, train, folds)
     xp, target, train = samples(target, train)
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     if min(n_t, n_s) < 2:
@@ -171,14 +172,14 @@ def fit_ratio(
             "method='discriminant' or another one"
         )
     many = d * (d + 1) / 2 > SHARE * (n_t + n_s)
-    fitted = {
-        name: _fit(name, seed, target, train) for name in METHODS if name not in ("gaussian", "quadratic") or not many
-    }
+    folds = min(5, n_t, n_s) if folds is None else folds
+    names = [name for name in METHODS if name not in ("gaussian", "quadratic") or not many]
+    fitted = {name: _fit(name, seed, target, train, folds if name == "kliep" else None) for name in names}
     one = _constant(xp, target, train)
     losses = {"one": _losses(xp, xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
     for name, model in fitted.items():
         again = partial(METHODS[name], **_hyper_parameters(name, model, seed))
-        found = cross_fit(again, target=target, train=train, folds=min(folds, n_t, n_s), seed=seed)
+        found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
         losses[name] = _losses(xp, found.target_log_ratio, found.train_log_ratio)
     comparison, best = _compare(xp, losses)
     near = [
@@ -190,8 +191,12 @@ def fit_ratio(
     return chosen._replace(comparison=comparison)
 
 
-def _fit(name: str, seed: int, target: Array, train: Array) -> Ratio:
+def _fit(name: str, seed: int, target: Array, train: Array, folds: int | None = None) -> Ratio:
     options = {} if name in ("discriminant", "gaussian") else {"seed": seed}
+    if folds is not None:
+        if name != "kliep":
+            raise ValueError(f"folds is {folds!r}, but {name!r} has no folds to choose; leave it out")
+        options["folds"] = folds
     return METHODS[name](target=target, train=train, **options)
 
 
@@ -229,7 +234,7 @@ def _losses(xp: Any, target: Array, train: Array) -> Array:
     known = margin < xp.inf
     safe = xp.where(known, margin, xp.zeros_like(margin))
     loss = xp.maximum(safe, xp.zeros_like(safe)) + xp.log1p(xp.exp(-xp.abs(safe)))
-    return xp.where(known, loss, xp.zeros_like(loss) + FLOOR)
+    return xp.where(known, loss, xp.zeros_like(loss) - LEAST)
 
 
 def _compare(xp: Any, losses: dict[str, Array]) -> tuple[Comparison, str]:

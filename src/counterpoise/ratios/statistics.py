@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import AllReduce, Array
-from .features import Features, chunks, mapped, samples
+from .features import Features, mapped
+from .samples import chunks, samples
 
 __all__ = ["Statistics", "add_statistics", "ratio_statistics"]
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .features import Features, chunks, draw, gaussian_features, mapped, samples, shuffled
+from .features import Features, gaussian_features, mapped
 from .model import Ratio, Scores
+from .samples import chunks, draw, samples, shuffled
 from .statistics import Statistics, ratio_statistics
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
