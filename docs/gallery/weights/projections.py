@@ -27,6 +27,6 @@ for name, weights in ways.items():
 axes.set(xscale="log", xlabel="scale of the scores", ylabel="atoms with positive weight, of 64", ylim=(0, 68))
 axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.72))
 figure.set_label(
-    "Number of positive weights against the scale of 64 scores. Softmax keeps all; the projection falls to one; "
+    "Number of positive weights against the scale of 64 scores. Softmax keeps all; the projection falls to three; "
     "the capped projection ends at sixteen; the ball ends in between."
 )
