@@ -202,3 +202,78 @@ def test_projections():
     ):
         assert np.isnan(bad).all()
     assert (cp.project_capped_simplex(X, cap=1.0, prior=np.zeros(3)) == 0).all()
+
+
+W = np.ones((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: cp.stabilised_calibration(W, target_share=0.5, other_shares=[0.5]), ValueError, "1 shares, but"),
+        (lambda: cp.stabilised_calibration(W, target_share=0.0, other_shares=[0.5, 0.5]), ValueError, "share is 0"),
+        (lambda: cp.stabilised_calibration(W, target_share=0.5, other_shares=[0.5, 0.0]), ValueError, r"s\[1\] is 0"),
+        (lambda: cp.stabilised_calibration(W, target_share=0.5, other_shares=[0.5, 0.5]), ValueError, "sum to 1.5"),
+        (
+            lambda: cp.stabilised_calibration(W, target_share=0.2, other_shares=[0.4, 0.4], stabiliser=-1.0),
+            ValueError,
+            "stabiliser is -1.0",
+        ),
+        (lambda: cp.released_calibration(np.ones(3)), ValueError, "3 slots; the code has constants for 2, 4 and 6"),
+        (lambda: cp.released_calibration(np.ones(2), slot_shares=[1.0]), ValueError, "1 shares for 2 slots"),
+        (lambda: cp.released_calibration(np.ones(2), slot_shares=[0.0, 1.0]), ValueError, r"slot_shares\[0\] is 0"),
+        (lambda: cp.truncated_ratio(X, cap=0.0), ValueError, "cap is 0.0"),
+        (lambda: cp.released_dpo(X, W, micro_batch=2), ValueError, "micro_batch is 2; a divisor of the 3 losses"),
+        (lambda: cp.released_lire(X, W, micro_batch=0), ValueError, "micro_batch is 0"),
+        (lambda: cp.released_rrhf(X, W, micro_batch=1.0), ValueError, "micro_batch is 1.0"),
+        (lambda: cp.paper_dora(X, np.ones(3)), ValueError, "slot_weights has shape"),
+        (lambda: cp.paper_dora(X, np.ones((2, 2))), ValueError, "shapes do not broadcast"),
+        (lambda: cp.kldpo(X, 1.0, cap=0.0), ValueError, "cap is 0.0"),
+        (lambda: cp.conservative_dpo(X, flip=0.5), ValueError, "flip is 0.5; a probability in"),
+        (lambda: cp.robust_dpo(X, flip=NAN), ValueError, "flip is nan"),
+        (lambda: cp.ropo(X, strength=0.0), ValueError, "strength is 0.0"),
+        (lambda: cp.ratio_at_level(X, level="word"), ValueError, "level is 'word'; it is one of token"),
+        (lambda: cp.ratio_at_level(np.ones(1), level="pair"), ValueError, "a pair needs two responses"),
+        (lambda: cp.ratio_at_level(X, level="list", mask=X), TypeError, "mask has dtype float64; booleans"),
+        (lambda: cp.wpo_weights(X, X, X), TypeError, "mask has dtype float64; booleans"),
+        (lambda: cp.pair_features(X, np.ones(2), label_aware=True), ValueError, r"shape \(3,\) and rejected \(2,\)"),
+        (lambda: cp.label_posterior(X, X, reliability=np.ones(2)), ValueError, "shapes do not broadcast"),
+        (lambda: cp.dpo_pro_preference(X, X, X, radius=np.ones(2)), ValueError, "radius has shape"),
+    ],
+)  # fmt: skip
+def test_presets_refuse(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_wrong_values_of_presets_stay_visible():
+    bad = np.array([1.0, -1.0, 2.0])
+    for found in (
+        cp.scaled_dora(X, bad),
+        cp.scaled_dora(X, np.array([1.0, math.inf, 1.0])),
+        cp.scaled_dora(np.array([0.0, NAN, 1.0]), np.ones(3)),
+        cp.scaled_dora(X, np.zeros(3)),
+        cp.scaled_dora(X, np.ones(3), spreads=-1.0),
+        cp.scaled_dora(X, np.ones(3), prior=bad),
+        cp.paper_dora(X, np.stack([bad, bad], axis=1)),
+        cp.released_dpo(X, -W),
+        cp.released_rrhf(np.array([0.0, NAN, 1.0]), W),
+        cp.dr_dpo(X, -1.0),
+        cp.kldpo(X, 0.0),
+        cp.kldpo(np.array([0.0, NAN, 1.0]), 1.0),
+    ):
+        with pytest.raises(RuntimeError, match="row"):
+            cp.raise_on_failure(found)
+    assert np.isnan(cp.truncated_ratio(bad)).any()
+    assert np.isnan(cp.released_calibration(np.array([1.5, 0.5]))[0])
+    assert np.isnan(cp.label_posterior(X, X, reliability=1.5)).all()
+    assert np.isnan(cp.label_posterior(np.array([NAN]), np.array([1.0]), reliability=1.0)).all()
+    assert np.isnan(cp.dpo_pro_preference(X, X, bad, radius=0.1))[1:].all()
+    assert np.isnan(cp.dpo_pro_preference(X, X, X / 2, radius=-0.1)).all()
+    assert np.isnan(cp.conservative_dpo(np.array([NAN]), flip=0.1).losses).all()
+
+
+def test_an_infinite_loss_takes_all_the_mass_of_scaled_dora():
+    found = cp.scaled_dora(np.array([0.0, 1.0, math.inf, -math.inf]), np.ones(4))
+    assert found.value == math.inf and int(found.status) < cp.Status.NOT_CONVERGED
+    np.testing.assert_allclose(found.weights, [0, 0, 1, 0])

@@ -24,6 +24,18 @@ from .divergences import (
 )
 from .groups import group_weights
 from .objective import dora, erm, group_dro, kl_dro, reweighted, target_dro
+from .presets.calibration import released_calibration, stabilised_calibration, truncated_ratio
+from .presets.dora import paper_dora, released_dpo, released_lire, released_rrhf, scaled_dora
+from .presets.label_noise import (
+    MarginLoss,
+    conservative_dpo,
+    dpo_pro_preference,
+    label_posterior,
+    robust_dpo,
+    ropo,
+)
+from .presets.levels import pair_features, ratio_at_level
+from .presets.neighbours import dr_dpo, kldpo, wpo_weights
 from .projection import project_ball, project_capped_simplex, project_simplex
 from .ratios.calibration import Calibration, calibrated, fit_calibration
 from .ratios.features import Features, feature_map, gaussian_features, linear_features
@@ -62,6 +74,7 @@ __all__ = [
     "Features",
     "Hellinger",
     "JensenShannon",
+    "MarginLoss",
     "Matching",
     "Objective",
     "OverlapReport",
@@ -80,12 +93,15 @@ __all__ = [
     "add_statistics",
     "calibrated",
     "calibration_table",
+    "conservative_dpo",
     "constrained",
     "cross_fit",
     "cvar",
     "divergence_value",
     "donsker_varadhan",
     "dora",
+    "dpo_pro_preference",
+    "dr_dpo",
     "effective_sample_size",
     "erm",
     "estimate_target_share",
@@ -102,6 +118,8 @@ __all__ = [
     "group_weights",
     "kernel_mean_matching",
     "kl_dro",
+    "kldpo",
+    "label_posterior",
     "label_shift",
     "linear_features",
     "log_mixture_ratio",
@@ -112,6 +130,8 @@ __all__ = [
     "mixture_ratio_multinomial",
     "normalisation",
     "overlap_report",
+    "pair_features",
+    "paper_dora",
     "pareto_k",
     "penalized",
     "policy_ratio",
@@ -120,14 +140,25 @@ __all__ = [
     "project_simplex",
     "raise_on_failure",
     "ratio",
+    "ratio_at_level",
     "ratio_statistics",
+    "released_calibration",
+    "released_dpo",
+    "released_lire",
+    "released_rrhf",
     "remainder_ratio",
     "reweighted",
+    "robust_dpo",
+    "ropo",
+    "scaled_dora",
     "spectral",
+    "stabilised_calibration",
     "standardised_differences",
     "target_dro",
     "target_posterior",
     "target_share_bound",
+    "truncated_ratio",
     "two_sample_auc",
     "ulsif_from_statistics",
+    "wpo_weights",
 ]

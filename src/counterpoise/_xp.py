@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -155,6 +156,12 @@ def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
             f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed"
         ) from error
     return xp.astype(spread, like.dtype)[..., None]
+
+
+def exp_or_infinity(xp: Any, values: Array) -> Array:
+    """Exponentiate; infinity beyond the dtype, without a warning."""
+    limit = math.log(float(xp.finfo(values.dtype).max))
+    return xp.where(values > limit, xp.inf, xp.exp(xp.where(values > limit, 0.0 * values + limit, values)))
 
 
 def shares(name: str, values: Sequence[float]) -> list[float]:

@@ -32,7 +32,7 @@ def trouble(maker, call):
     backend = MAKERS[maker]()
 
     def convert(values):
-        return backend.make(values, "int32" if values.dtype.kind == "i" else backend.dtype)
+        return backend.make(values, {"i": "int32", "b": "bool"}.get(values.dtype.kind, backend.dtype))
 
     example = convert(LOSSES)
     for ours, want in zip(arrays_of(CALLS[call](convert)), expected(call), strict=True):

@@ -26,6 +26,8 @@ SUITE = [
     "tests/array_api",
 ]
 
+PRESET_SUITE = ["tests/properties/test_presets.py", "tests/test_bad_input.py"]
+
 RATIO_SUITE = [
     "tests/properties/test_ratios.py",
     "tests/properties/test_overlap.py",
@@ -45,15 +47,18 @@ def planted(name: str, folder: Path) -> Path:
     return copy
 
 
-def _of_ratios(name: str) -> bool:
-    return MUTANTS[name][0].startswith(("ratios/", "balance", "tail"))
+def _suite(name: str) -> list[str]:
+    file = MUTANTS[name][0]
+    if file.startswith(("ratios/", "balance", "tail")):
+        return RATIO_SUITE
+    return PRESET_SUITE if file.startswith("presets/") else SUITE
 
 
 def killed_by(name: str | None) -> str:
     """Run the suite on a mutant (on the core itself for None); return what noticed it, '' if nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         source = ROOT / "src" if name is None else planted(name, Path(folder))
-        suite = [*RATIO_SUITE, *SUITE] if name is None else RATIO_SUITE if _of_ratios(name) else SUITE
+        suite = [*RATIO_SUITE, *PRESET_SUITE, *SUITE] if name is None else _suite(name)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *suite]
         environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_PROFILE": "gate", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
