@@ -34,8 +34,9 @@ def project_simplex(values: Array, /, *, prior: Array | None = None) -> Array:
 
     Notes
     -----
-    It is the penalised χ² problem with losses v/p and penalty ½, p summing to 1. Michelot, "A finite algorithm for
-    finding the projection of a point onto the canonical simplex", JOTA 50 (1986); Martins and Astudillo, ICML 2016.
+    It is the penalised χ² problem with losses v/p and penalty ½, p summing to 1 over the live atoms. Michelot, "A
+    finite algorithm for finding the projection of a point onto the canonical simplex", JOTA 50 (1986); Martins and
+    Astudillo, ICML 2016.
 
     Examples
     --------
@@ -44,7 +45,8 @@ def project_simplex(values: Array, /, *, prior: Array | None = None) -> Array:
     array([0.3, 0.7, 0. ])
     """
     xp = namespace(values=values, prior=prior)
-    return xp.astype(penalized(_in_metric(values, prior), ChiSquare(), 0.5, prior=prior).weights, values.dtype)
+    losses, penalty = _in_metric(values, prior)
+    return xp.astype(penalized(losses, ChiSquare(), penalty, prior=prior).weights, values.dtype)
 
 
 def project_ball(
@@ -85,11 +87,11 @@ def project_ball(
             f"the divergence is {divergence!r}; only ChiSquare() has a Euclidean ball: use constrained() for others"
         )
     xp = namespace(values=values, prior=prior)
-    losses = _in_metric(values, prior)
-    free = penalized(losses, divergence, 0.5, prior=prior)
+    losses, penalty = _in_metric(values, prior)
+    free = penalized(losses, divergence, penalty, prior=prior)
     bound = constrained(losses, divergence, radius, prior=prior)
-    # a larger multiplier than the projection's own ½ means that the ball binds
-    inside = (bound.multiplier <= 0.5) & (bound.status <= int(Status.SATURATED))
+    # a larger multiplier than the projection's own penalty means that the ball binds
+    inside = (bound.multiplier <= penalty) & (bound.status <= int(Status.SATURATED))
     return xp.astype(xp.where(inside[..., None], free.weights, bound.weights), values.dtype)
 
 
@@ -141,17 +143,23 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     return xp.astype(w, values.dtype)
 
 
-def _in_metric(values: Array, prior: Array | None) -> Array:
-    """Return v/p, p summing to 1: the losses of which the projection of v is the χ² solution."""
+def _in_metric(values: Array, prior: Array | None) -> tuple[Array, Array]:
+    """Return the losses v/p, p up to a factor a row, and the penalty of the χ² problem that projects v.
+
+    For a p that sums to 1 over the live atoms the penalty is ½. Here the largest p is 1: the losses do not overflow.
+    """
     xp = namespace(values=values, prior=prior)
     if prior is None:
         (v,) = aligned(xp, {"values": values})
-        return v * v.shape[-1]
-    v, p = aligned(xp, {"values": values, "prior": prior})
-    most = xp.max(p, axis=-1, keepdims=True)
-    p = p / xp.where((most > 0) & (most < xp.inf), most, 1.0)
-    total = xp.sum(xp.where(p > 0, p, 0.0), axis=-1, keepdims=True)
-    return xp.where(p > 0, v / xp.where(p > 0, p, 1.0), 0.0) * total
+        losses, mass = v, xp.ones_like(v)
+    else:
+        v, p = aligned(xp, {"values": values, "prior": prior})
+        most = xp.max(p, axis=-1, keepdims=True)
+        p = p / xp.where((most > 0) & (most < xp.inf), most, 1.0)
+        mass = xp.where(p > 0, p, 0.0)
+        losses = xp.where(p > 0, v / xp.where(p > 0, p, 1.0), 0.0)
+    total = xp.sum(xp.where(v != -xp.inf, mass, 0.0), axis=-1)
+    return losses, 0.5 / xp.where(total > 0, total, 1.0)
 
 
 def _clip_to_sum(xp: Any, v: Array, p: Array, c: Array, done: Array) -> Array:

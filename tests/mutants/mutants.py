@@ -85,7 +85,8 @@ MUTANTS = {
         "xp.any((groups < 0) | (groups >= n_groups), axis=-1)",
         "xp.any(groups < 0, axis=-1)",
     ),
-    "ball binds too late": ("projection.py", "(bound.multiplier <= 0.5)", "(bound.multiplier <= 1.0)"),
+    "ball binds too late": ("projection.py", "(bound.multiplier <= penalty)", "(bound.multiplier <= 2 * penalty)"),
+    "masked atoms in the metric": ("projection.py", "xp.where(v != -xp.inf, mass, 0.0)", "mass"),
     "threshold found once": ("projection.py", "    slack = _recentred(xp, slack, p, room, y)\n", ""),
     # density ratios
     "left out of one sample only": ("ratios/ulsif.py", "(n_t * u - c) / (n_t - 1), (n_t * v - e) / (n_t - 1)", "u, v"),

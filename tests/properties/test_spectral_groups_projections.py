@@ -145,6 +145,22 @@ def test_projections_obey_their_optimality_conditions(problem, cap, scale):
         assert free.size == 0 or (shift[at_cap] <= free.min() + rounding).all()
 
 
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_projecting_without_the_masked_atoms_gives_the_same(with_prior):
+    values, prior = np.random.default_rng(1).normal(size=(2, 20, 5))
+    masked = np.concatenate([values, np.full((20, 2), -np.inf)], axis=1)
+    p = np.exp(prior) if with_prior else None
+    padded = np.concatenate([p, np.full((20, 2), 2.0)], axis=1) if with_prior else None
+    for function in (
+        cp.project_simplex,
+        lambda v, prior: cp.project_capped_simplex(v, cap=0.3, prior=prior),
+        lambda v, prior: cp.project_ball(v, cp.ChiSquare(), 0.4, prior=prior),
+    ):
+        found = function(masked, prior=padded)
+        assert (found[:, 5:] == 0).all()
+        np.testing.assert_allclose(found[:, :5], function(values, prior=p), rtol=0, atol=1e-14)
+
+
 def test_projecting_a_projection_changes_nothing():
     values = np.random.default_rng(0).normal(size=(50, 9))
     for function in (

@@ -1,0 +1,18 @@
+"""Batched weights as torch operations: Triton kernels on CUDA devices, the core's own solvers elsewhere.
+
+It needs torch; `import counterpoise` does not import it. Triton is imported when the first CUDA tensor arrives.
+"""
+
+from .entmax import entmax
+from .projection import project_ball, project_capped_simplex, project_simplex
+from .weights import constrained, cvar, penalized
+
+__all__ = [
+    "constrained",
+    "cvar",
+    "entmax",
+    "penalized",
+    "project_ball",
+    "project_capped_simplex",
+    "project_simplex",
+]

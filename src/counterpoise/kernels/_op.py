@@ -1,0 +1,193 @@
+"""The boundary to torch: a library op a family, and around it an autograd function with every transform.
+
+Eager calls go to the implementation directly; compiled ones to the op, whose iterations a tracer cannot follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._launch import pull_rows, weigh_rows
+from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated
+
+_ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
+_NUMBERS = "float amount, float cap, float exponent, ScalarType dtype, str impl"
+
+
+class Weigh(torch.autograd.Function):
+    """Rows to weights, value, numbers, status; differentiable in the scores."""
+
+    @staticmethod
+    def forward(spec: Spec, *arrays: Tensor | None) -> Any:
+        return tuple(weigh_rows(spec, Rows(*arrays)))  # type: ignore[arg-type]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        spec, scores, prior, _, _, _, caps = inputs
+        weights, _, numbers, status = output
+        kept = (scores, prior, caps, weights, numbers)
+        ctx.spec = spec
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+        ctx.mark_non_differentiable(numbers, status)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None, *_: Any) -> Any:
+        scores, prior, caps, weights, numbers = ctx.saved_tensors
+        total = None
+        if up is not None:
+            total = Pull.apply(ctx.spec, False, up, scores, prior, caps, weights, numbers)  # type: ignore[no-untyped-call]
+        if up_value is not None:
+            along = Pull.apply(ctx.spec._replace(family="value"), False, up_value, scores, None, None, weights, numbers)  # type: ignore[no-untyped-call]
+            total = along if total is None else total + along
+        return None, total, None, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, tangent: Tensor | None, *others: Tensor | None) -> Any:
+        if any(t is not None for t in others):
+            raise NotImplementedError("the kernels differentiate in the scores only; use counterpoise_adapters.pytorch")
+        scores, prior, caps, weights, numbers = ctx.saved_tensors
+        if tangent is None:
+            return None, None, None, None
+        pushed = Pull.apply(ctx.spec, True, tangent, scores, prior, caps, weights, numbers)  # type: ignore[no-untyped-call]
+        wide = weights.to(numbers.dtype)
+        along = (wide * torch.where(wide == 0, 0.0, tangent.to(wide.dtype))).sum(-1)
+        return pushed.to(weights.dtype), along, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, spec: Spec, *arrays: Tensor | None) -> Any:
+        folded = _folded(info.batch_size, in_dims[1:], arrays)
+        out = Weigh.apply(spec, *folded)  # type: ignore[no-untyped-call]
+        weights, value, numbers, status = out
+        size = info.batch_size
+        numbers = numbers.unflatten(1, (size, -1)).movedim(1, 0)
+        return (weights.unflatten(0, (size, -1)), value.unflatten(0, (size, -1)), numbers,
+                status.unflatten(0, (size, -1))), (0, 0, 0, 0)  # fmt: skip
+
+
+class Pull(torch.autograd.Function):
+    """The weights' Jacobian, or its transpose, times a vector; its own derivative raises."""
+
+    @staticmethod
+    def forward(spec: Spec, forward: bool, up: Tensor, *kept: Tensor | None) -> Tensor:
+        scores, prior, caps, weights, numbers = kept
+        assert scores is not None and weights is not None and numbers is not None
+        if spec.family == "value":
+            return (up.unsqueeze(-1) * weights).to(scores.dtype)
+        rows = Rows(scores, prior, None, None, None, caps)
+        return pull_rows(spec, rows, weights, numbers, up, forward).to(scores.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError("counterpoise's values and weights can be differentiated once, not twice")
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, spec: Spec, forward: bool, up: Tensor, *kept: Tensor | None) -> Any:
+        *tensors, numbers = (up, *kept)
+        *dims, numbers_dim = in_dims[2:]
+        arrays = _folded(info.batch_size, dims, tensors)
+        assert numbers is not None
+        if numbers_dim is None:
+            numbers = numbers.unsqueeze(1).expand(-1, info.batch_size, -1).flatten(1)
+        else:
+            numbers = numbers.movedim(numbers_dim, 1).flatten(1)
+        out = Pull.apply(spec, forward, *arrays, numbers)  # type: ignore[no-untyped-call]
+        return out.unflatten(0, (info.batch_size, -1)), 0
+
+
+def _folded(size: int, in_dims: Any, arrays: Any) -> list[Tensor | None]:
+    """Fold a mapped axis into the rows of each array; (1, n) arrays that are not mapped stay as they are."""
+    mapped = [
+        None if a is None else (a if d is None else a.movedim(d, 0)) for a, d in zip(arrays, in_dims, strict=True)
+    ]
+    rows = max(a.shape[0] if d is None else a.shape[1] for a, d in zip(mapped, in_dims, strict=True) if a is not None)
+    out: list[Tensor | None] = []
+    for a, d in zip(mapped, in_dims, strict=True):
+        if a is None or (d is None and a.ndim == 2 and a.shape[0] == 1 and rows > 1):
+            out.append(a)
+            continue
+        a = a.unsqueeze(0) if d is None else a
+        out.append(a.expand(size, rows, *a.shape[2:]).reshape(size * rows, *a.shape[2:]))
+    return out
+
+
+def _op(family: str) -> Any:
+    """Define the ops of a family: the weights, and their Jacobian's product."""
+    name = f"counterpoise::{family}"
+    torch.library.define(name, f"({_ARRAYS}, {_NUMBERS}) -> (Tensor, Tensor, Tensor, Tensor)")
+    torch.library.define(
+        f"{name}_pull",
+        f"(Tensor up, Tensor scores, Tensor? prior, Tensor? caps, Tensor weights, Tensor numbers, {_NUMBERS})"
+        " -> Tensor",
+    )
+
+    def weigh(scores: Tensor, prior: Any, mask: Any, lengths: Any, amounts: Any, caps: Any, *numbers: Any) -> Any:
+        return tuple(weigh_rows(Spec(family, *numbers), Rows(scores, prior, mask, lengths, amounts, caps)))
+
+    def pull(up: Tensor, scores: Tensor, prior: Any, caps: Any, weights: Tensor, numbers: Tensor, *rest: Any) -> Tensor:
+        rows = Rows(scores, prior, None, None, None, caps)
+        return pull_rows(Spec(family, *rest), rows, weights, numbers, up, False).to(scores.dtype)
+
+    def fake(scores: Tensor, *rest: Any) -> Any:
+        rows, n = scores.shape
+        wide = accumulated(scores.dtype)
+        return (
+            scores.new_empty((rows, n), dtype=rest[-2]), scores.new_empty(rows, dtype=wide),
+            scores.new_empty((4, rows), dtype=wide), scores.new_empty(rows, dtype=torch.int32),
+        )  # fmt: skip
+
+    def setup(ctx: Any, inputs: Any, output: Any) -> None:
+        scores, prior, _, _, _, caps, *ctx.numbers = inputs
+        weights, _, numbers, status = output
+        ctx.save_for_backward(scores, prior, caps, weights, numbers)
+        ctx.mark_non_differentiable(numbers, status)
+        ctx.set_materialize_grads(False)
+
+    def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None, *_: Any) -> Any:
+        scores, prior, caps, weights, numbers = ctx.saved_tensors
+        total = torch.zeros_like(scores)
+        if up is not None:
+            total = getattr(torch.ops.counterpoise, f"{family}_pull")(
+                up, scores, prior, caps, weights, numbers, *ctx.numbers
+            )
+        if up_value is not None:
+            total = total + (up_value.unsqueeze(-1) * weights).to(scores.dtype)
+        return total, *([None] * 10)
+
+    for device in ("CPU", "CUDA"):
+        torch.library.impl(name, device, weigh)
+        torch.library.impl(f"{name}_pull", device, pull)
+    torch.library.register_fake(name, fake)
+    torch.library.register_fake(
+        f"{name}_pull", lambda up, scores, *_: torch.empty_like(scores, memory_format=torch.contiguous_format)
+    )
+    torch.library.register_autograd(name, backward, setup_context=setup)
+    return getattr(torch.ops.counterpoise, family)
+
+
+_OPS = {family: _op(family) for family in FAMILIES}
+
+
+def weigh(spec: Spec, rows: Rows) -> Weighed:
+    """Call the op under torch.compile, the autograd function where a derivative or a transform may be asked for."""
+    if torch.compiler.is_compiling():
+        if _dual(rows.scores):  # a library op would answer with a tangent of zero
+            raise NotImplementedError("forward mode is not available under torch.compile: call torch.func.jvp outside")
+        return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
+    if rows.scores.requires_grad or torch._C._functorch.maybe_current_level() is not None or _dual(rows.scores):
+        return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
+    return weigh_rows(spec, rows)
+
+
+def _dual(scores: Tensor) -> bool:
+    return torch.autograd.forward_ad._current_level >= 0
