@@ -38,6 +38,7 @@ from .presets.levels import pair_features, ratio_at_level
 from .presets.neighbours import dr_dpo, kldpo, wpo_weights
 from .projection import project_ball, project_capped_simplex, project_simplex
 from .ratios.calibration import Calibration, calibrated, fit_calibration
+from .ratios.cross import CrossFit, cross_fit
 from .ratios.features import Features, feature_map, gaussian_features, linear_features
 from .ratios.gaussian import fit_gaussian
 from .ratios.kliep import fit_kliep
@@ -47,7 +48,7 @@ from .ratios.logistic import fit_logistic
 from .ratios.model import Comparison, Ratio, Scores, log_ratio, ratio
 from .ratios.policy import PolicyRatio, policy_ratio
 from .ratios.probability import log_mixture_ratio, log_ratio_from_log_odds, mixture_ratio, mixture_ratio_multinomial
-from .ratios.select import CrossFit, cross_fit, fit_ratio
+from .ratios.select import fit_ratio
 from .ratios.shares import Share, estimate_target_share, label_shift, target_share_bound
 from .ratios.statistics import Statistics, add_statistics, ratio_statistics
 from .ratios.ulsif import fit_ulsif, ulsif_from_statistics

@@ -136,8 +136,8 @@ def linear_features(*, target: Array, train: Array, degree: Literal[1, 2] = 1) -
     Examples
     --------
     >>> import numpy as np, counterpoise as cp
-    >>> features = cp.linear_features(target=np.array([[3.0]]), train=np.array([[1.0]]), degree=2)
-    >>> cp.feature_map(features, np.array([[3.0]]))
+    >>> features = cp.linear_features(target=np.array([[3.0], [5.0]]), train=np.array([[1.0], [3.0]]), degree=2)
+    >>> cp.feature_map(features, np.array([[4.0]]))
     array([[1., 1., 1.]])
     """
     if degree not in (1, 2):

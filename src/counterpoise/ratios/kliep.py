@@ -10,9 +10,9 @@ from typing import Any
 from .. import _xp
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped
+from .grids import bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, samples, split
-from .ulsif import bandwidths, best_of, grid, with_bandwidth
 
 __all__ = ["fit_kliep"]
 

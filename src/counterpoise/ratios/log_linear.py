@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, linear_features
+from .grids import amounts
 from .logistic import norm_of
 from .model import Ratio
 from .newton import minimise
 from .samples import samples
-from .ulsif import amounts
 
 __all__ = ["fit_log_linear"]
 

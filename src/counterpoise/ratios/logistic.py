@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .. import _xp
-from .._types import Array
-from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
+from .._types import AllReduce, Array
+from .features import Blocks, Features, blocks_of, gaussian_features, linear_features, mapped
+from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .newton import minimise
 from .samples import draw, samples, squares
-from .ulsif import amounts, bandwidths, best_of, grid, with_bandwidth
 
 __all__ = ["fit_logistic"]
 
@@ -21,6 +21,7 @@ BANDWIDTHS = (0.3, 0.7, 1.4, 3.0)
 """Multiples of the median distance."""
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-12, 2))
 TOLERANCE = 1e-10
+"""Newton's estimate of the excess, in nats, at which a path goes on to its next penalty; the chosen fit is polished."""
 
 
 def fit_logistic(
@@ -33,6 +34,7 @@ def fit_logistic(
     n_centres: int = 100,
     seed: int = 0,
     start: Ratio | None = None,
+    all_reduce: AllReduce | None = None,
 ) -> Ratio:
     """Fit log r = φᵀθ by telling the samples apart: min E_pooled[log(1 + e^{∓η})] + ½ λ ‖θ‖², η = log r + log n_t/n_s.
 
@@ -58,6 +60,9 @@ def fit_logistic(
     start : Ratio, optional
         An earlier round's fit to data that have moved a little since: its features are used again, its penalty unless
         others are given, and Newton's method starts from its coefficients. The minimum does not depend on them.
+    all_reduce : callable, optional
+        ``all_reduce(array, "sum")`` adds up arrays over ranks that each hold a shard of both samples; needs
+        `Features`, the same on every rank, or ``start``. Every rank gets the fit to all rows.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def fit_logistic(
     Raises
     ------
     TypeError, ValueError
-        Samples that cannot be used, as `gaussian_features`; amounts out of their range.
+        Samples that cannot be used, as `gaussian_features`; amounts out of their range; shards without features.
 
     References
     ----------
@@ -85,6 +90,8 @@ def fit_logistic(
     xp, target, train = samples(target, train)
     if start is not None:
         features, penalty = _resumed(start, features, penalty)
+    if all_reduce is not None and not isinstance(features, Features):
+        raise ValueError("all_reduce needs the same features on every rank; pass Features")
     base = _prepared(xp, features, target, train, n_centres, seed)
     gaussian = base.kind == "gaussian"
     if bandwidth is not None and not gaussian:
@@ -94,14 +101,17 @@ def fit_logistic(
         sigmas = [float(base.bandwidth) * m for m in BANDWIDTHS]
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     first = None if start is None else start.coefficients
-    fits = [_path(xp, with_bandwidth(base, sigma), target, train, lambdas, first) for sigma in sigmas]
-    scores, s, p = None, 0, 0
-    if len(sigmas) * len(lambdas) > 1:
+    scored, scores, s, p = len(sigmas) * len(lambdas) > 1, None, 0, 0
+    at = partial(_shards, xp, base, target, train, all_reduce)
+    fits = [_path(xp, at(sigma), lambdas, first, scored=scored) for sigma in sigmas]
+    if scored:
         found = [[loss for _, _, loss in path] for path in fits]
         (s, p), scores = best_of(found), grid(xp, base.shift, sigmas, lambdas, found)
-    theta, gap, _ = fits[s][p]
-    offset = math.log(int(train.shape[0])) - math.log(int(target.shape[0]))
-    theta = xp.concat([theta[:1] + offset, theta[1:]], axis=0)
+    polished = float(xp.finfo(base.shift.dtype).eps) ** 1.25
+    chosen = at(sigmas[s])
+    polish = partial(_derivatives, xp, chosen, chosen.norm * lambdas[p])
+    theta, gap = minimise(xp, polish, fits[s][p][0], tolerance=polished)
+    theta = xp.concat([theta[:1] - chosen.offset, theta[1:]], axis=0)
     zero = xp.zeros_like(gap)
     return Ratio("logistic", with_bandwidth(base, sigmas[s]), theta, 0.0, zero + lambdas[p], gap, scores)
 
@@ -128,19 +138,43 @@ def _prepared(xp: Any, features: str | Features, target: Array, train: Array, n_
     return gaussian_features(target=target, train=train, centres=xp.concat(rows, axis=0), seed=seed)
 
 
+class _Shards(NamedTuple):
+    """What one bandwidth's fits look at: features of this rank's rows, and numbers of all ranks' rows."""
+
+    blocks: tuple[Blocks, Blocks]
+    norm: Array
+    rows: float
+    offset: float
+    all_reduce: AllReduce | None
+
+    def summed(self, *parts: Array) -> list[Array]:
+        """Add up over ranks."""
+        return [part if self.all_reduce is None else self.all_reduce(part, "sum") for part in parts]
+
+
+def _shards(
+    xp: Any, base: Features, target: Array, train: Array, all_reduce: AllReduce | None, sigma: float
+) -> _Shards:
+    features = with_bandwidth(base, sigma)
+    width = int(mapped(xp, features, target[:1, :]).shape[1])
+    counts = xp.asarray([float(x.shape[0]) for x in (target, train)], dtype=target.dtype, device=_xp.device(target))
+    counts = counts if all_reduce is None else all_reduce(counts, "sum")
+    n_t, n_s = float(counts[0]), float(counts[1])
+    blocks = blocks_of(xp, features, target), blocks_of(xp, features, train)
+    return _Shards(blocks, norm_of(xp, features, width, target), n_t + n_s, math.log(n_t / n_s), all_reduce)
+
+
 def _path(
-    xp: Any, features: Features, target: Array, train: Array, lambdas: Sequence[float], start: Array | None
+    xp: Any, shards: _Shards, lambdas: Sequence[float], start: Array | None, *, scored: bool
 ) -> list[tuple[Array, Array, float]]:
     """Coefficients, gap and leave-one-out loss for every penalty, each fit started from the next larger one's."""
-    blocks = [blocks_of(xp, features, x) for x in (target, train)]
-    width = int(next(blocks[0]()).shape[1])
-    norm = norm_of(xp, features, width, target)
+    norm = shards.norm
     theta = xp.zeros_like(norm[0, :]) if start is None else xp.astype(start, norm.dtype)
-    theta = xp.concat([theta[:1] + math.log(int(target.shape[0]) / int(train.shape[0])), theta[1:]], axis=0)
+    theta = xp.concat([theta[:1] + shards.offset, theta[1:]], axis=0)
     found: dict[float, tuple[Array, Array, float]] = {}
     for lam in sorted(set(lambdas), reverse=True):
-        theta, gap = minimise(xp, partial(_derivatives, xp, blocks, norm * lam), theta, tolerance=TOLERANCE)
-        loss = _leave_one_out(xp, blocks, norm * lam, theta) if len(lambdas) > 1 else 0.0
+        theta, gap = minimise(xp, partial(_derivatives, xp, shards, norm * lam), theta, tolerance=TOLERANCE)
+        loss = _leave_one_out(xp, shards, norm * lam, theta) if scored else 0.0
         found[lam] = theta, gap, loss
     return [found[lam] for lam in lambdas]
 
@@ -159,38 +193,37 @@ def norm_of(xp: Any, features: Features, width: int, like: Array) -> Array:
     return padded + 1e-8 * eye * rest
 
 
-def _derivatives(xp: Any, blocks: Sequence[Blocks], norm: Array, theta: Array) -> tuple[Array, Array, Array]:
+def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[Array, Array, Array]:
     """Mean log loss with its ridge, its gradient and Hessian."""
-    value, gradient, hessian, count = theta[0] * 0, theta * 0, norm * 0, 0
-    for label, blocks_of_class in zip((1.0, 0.0), blocks, strict=True):
+    value, gradient, hessian = theta[:1] * 0, theta * 0, norm * 0
+    for label, blocks_of_class in zip((1.0, 0.0), shards.blocks, strict=True):
         for phi in blocks_of_class():
             eta = xp.matmul(phi, theta)
             p, loss = _sigmoid(xp, eta), _softplus(xp, eta if label == 0.0 else -eta)
             value = value + xp.sum(loss)
             gradient = gradient + xp.matmul(xp.matrix_transpose(phi), p - label)
             hessian = hessian + xp.matmul(xp.matrix_transpose(phi), phi * (p * (1 - p))[:, None])
-            count += int(phi.shape[0])
+    value, gradient, hessian = (part / shards.rows for part in shards.summed(value, gradient, hessian))
     pull = xp.matmul(norm, theta)
-    return value / count + xp.sum(theta * pull) / 2, gradient / count + pull, hessian / count + norm
+    return value[0] + xp.sum(theta * pull) / 2, gradient + pull, hessian + norm
 
 
-def _leave_one_out(xp: Any, blocks: Sequence[Blocks], norm: Array, theta: Array) -> float:
+def _leave_one_out(xp: Any, shards: _Shards, norm: Array, theta: Array) -> float:
     """Mean log loss of each row under the fit without it, to first order."""
-    _, _, hessian = _derivatives(xp, blocks, norm, theta)
-    count = sum(int(phi.shape[0]) for of_class in blocks for phi in of_class())
+    _, _, hessian = _derivatives(xp, shards, norm, theta)
     eps = float(xp.finfo(theta.dtype).eps)
     ridge = eps * xp.max(xp.abs(hessian)) * xp.eye(int(theta.shape[0]), dtype=theta.dtype, device=_xp.device(theta))
     inverse = xp.linalg.inv(hessian + ridge)
-    total = theta[0] * 0
-    for label, of_class in zip((1.0, 0.0), blocks, strict=True):
+    total = theta[:1] * 0
+    for label, of_class in zip((1.0, 0.0), shards.blocks, strict=True):
         for phi in of_class():
             eta = xp.matmul(phi, theta)
             p = _sigmoid(xp, eta)
-            lever = xp.sum(xp.matmul(phi, inverse) * phi, axis=1) / count
+            lever = xp.sum(xp.matmul(phi, inverse) * phi, axis=1) / shards.rows
             left = xp.maximum(1 - lever * p * (1 - p), xp.zeros_like(p) + eps)
             moved = eta + lever * (p - label) / left
             total = total + xp.sum(_softplus(xp, moved if label == 0.0 else -moved))
-    loss = float(total) / count
+    loss = float(shards.summed(total)[0][0]) / shards.rows
     return loss if math.isfinite(loss) else math.inf
 
 

@@ -65,7 +65,7 @@ class Ratio(NamedTuple):
     features : Features or None
         φ; None for an average.
     coefficients : array, shape (1 + b,)
-        θ, the constant's first; for an average the shares of its members.
+        θ, the constant's first; for an average the shares of its members: what they leave of 1 is r = 1's.
     alpha : float
         α of the relative ratio p/(αp + (1 − α)q); 0 for p/q.
     penalty : array, shape ()
@@ -117,7 +117,7 @@ def ratio(model: Ratio, x: Array, /) -> Array:
     >>> rng = np.random.default_rng(0)
     >>> model = cp.fit_logistic(target=rng.normal(1, 1, (500, 1)), train=rng.normal(0, 1, (500, 1)))
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [2.0]])).round(1)
-    array([0.2, 1.1, 5.4])
+    array([0.2, 1.1, 5.3])
     """
     return _evaluate(model, x, log=False)
 

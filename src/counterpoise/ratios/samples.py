@@ -47,15 +47,21 @@ def same_width(named: dict[str, Array]) -> None:
 
 
 def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of the two samples pooled half and half; 1 for constant columns.
+    """Mean of the two samples pooled half and half, and the smaller of their standard deviations; 1 for constants.
 
-    Half and half makes them the same whichever sample is called the target, and however often one is repeated.
+    They are the same whichever sample is called the target, and however often one is repeated. The smaller deviation
+    stretches a column whose spread differs between the samples, and a difference of their means shrinks none; it is
+    half that of both samples at least, and a quarter of the pooled one, so that a column that is constant in one sample
+    does not outweigh all others.
     """
     means = [xp.mean(x, axis=0) for x in (target, train)]
     shift = (means[0] + means[1]) / 2
     most = xp.maximum(*(xp.max(xp.abs(x - shift), axis=0) for x in (target, train)))
     unit = xp.where(most > 0, most, xp.ones_like(most))  # squares of 1e200 would leave the range
-    square = sum(xp.mean(((x - shift) / unit) ** 2, axis=0) for x in (target, train)) / 2
+    between = ((means[0] - means[1]) / unit) ** 2 / 4
+    inside = [xp.mean(((x - m) / unit) ** 2, axis=0) for x, m in zip((target, train), means, strict=True)]
+    both = (inside[0] + inside[1]) / 2
+    square = xp.maximum(xp.maximum(xp.minimum(*inside), both / 4), (both + between) / 16)
     eps = float(xp.finfo(shift.dtype).eps)
     varies = most > 16 * eps * xp.abs(shift)
     scale = unit * xp.sqrt(xp.where(varies, square, xp.ones_like(square)))

@@ -1,22 +1,24 @@
-"""Out-of-fold ratios, and a choice of method by what they are worth on rows that no fit saw."""
+"""A choice of method by what its ratios are worth on rows that no fit saw."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from .._types import Array
+from ..diagnostics import two_sample_auc
+from .cross import cross_fit
 from .features import linear_features
 from .gaussian import fit_gaussian
 from .kliep import fit_kliep
 from .logistic import fit_logistic
-from .model import LEAST, Comparison, Ratio, log_ratio
-from .samples import samples, split
+from .model import LEAST, Comparison, Ratio
+from .samples import samples
 from .ulsif import fit_ulsif
 
-__all__ = ["CrossFit", "cross_fit", "fit_ratio"]
+__all__ = ["fit_ratio"]
 
 Fit = Callable[..., Ratio]
 
@@ -31,83 +33,14 @@ METHODS: dict[str, Fit] = {
 }
 SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
-NEAR = 0.25
+NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
 CLEAR = 1.5
-"""Standard errors by which the best must beat r = 1."""
-
-
-class CrossFit(NamedTuple):
-    """Out-of-fold ratios; see `cross_fit`.
-
-    Attributes
-    ----------
-    target_log_ratio : array, shape (n_target,)
-        log r at each target row, by the model that did not see it.
-    train_log_ratio : array, shape (n_train,)
-        The same at the training rows.
-    models : tuple of Ratio
-        One per fold.
-    """
-
-    target_log_ratio: Array
-    train_log_ratio: Array
-    models: tuple[Ratio, ...]
-
-
-def cross_fit(fit: Callable[..., Ratio], /, *, target: Array, train: Array, folds: int = 5, seed: int = 0) -> CrossFit:
-    """Fit a ratio fold by fold and evaluate it where it was not fitted, so that no row is weighed by its own model.
-
-    Parameters
-    ----------
-    fit : callable
-        ``fit(target=, train=)`` returns a `Ratio`: `fit_ulsif`, `fit_kliep`, `fit_logistic`, `fit_ratio`, ..., or a
-        ``functools.partial`` of one. A grid is searched anew in every fold.
-    target : array, shape (n_target, d)
-        Target samples.
-    train : array, shape (n_train, d)
-        Training samples.
-    folds : int
-        Number of folds of both samples, between 2 and the size of the smaller one.
-    seed : int
-        Of the folds.
-
-    Returns
-    -------
-    CrossFit
-        Log ratios in the order of the rows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Samples that cannot be used, as `gaussian_features`; a number of folds out of its range.
-
-    References
-    ----------
-    Chernozhukov et al., Econometrics Journal 21 (2018), section 3.
-
-    Examples
-    --------
-    >>> import numpy as np, counterpoise as cp
-    >>> rng = np.random.default_rng(0)
-    >>> target, train = rng.normal(1, 1, (100, 1)), rng.normal(0, 1, (300, 1))
-    >>> out_of_fold = cp.cross_fit(cp.fit_logistic, target=target, train=train)
-    >>> out_of_fold.train_log_ratio.shape, len(out_of_fold.models)
-    ((300,), 5)
-    """
-    xp, target, train = samples(target, train)
-    order_t, order_s, models = [], [], []
-    logs_t, logs_s = [], []
-    for (kept_t, held_t), (kept_s, held_s) in zip(
-        split(target, folds, seed), split(train, folds, seed + 1), strict=True
-    ):
-        model = fit(target=xp.take(target, kept_t, axis=0), train=xp.take(train, kept_s, axis=0))
-        models.append(model)
-        order_t.append(held_t)
-        order_s.append(held_s)
-        logs_t.append(log_ratio(model, xp.take(target, held_t, axis=0)))
-        logs_s.append(log_ratio(model, xp.take(train, held_s, axis=0)))
-    return CrossFit(_in_order(xp, logs_t, order_t), _in_order(xp, logs_s, order_s), tuple(models))
+"""Standard errors by which the best must beat r = 1 in log loss."""
+SURE = 2.0
+"""Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
+POWERS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Powers of the average that are tried: a few ratios that are far too large rule its squared error."""
 
 
 def fit_ratio(
@@ -121,8 +54,11 @@ def fit_ratio(
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
 
     ``"auto"`` fits every method with its own grid, fits it again fold by fold with what the grid chose, and compares
-    the held-out log losses. Methods within a quarter of a standard error of the best are averaged in log r; if the best
-    does not beat r = 1 by one and a half standard errors, the ratio is 1: there is no shift to be seen.
+    the held-out log losses. Methods within one standard error of the best are averaged in log r. If the best does not
+    beat r = 1 by one and a half standard errors, the ratio is 1: there is no shift to be seen; unless the average
+    still ranks held-out target rows above training rows, its AUC two standard errors above ½, when r = 1 joins the
+    average. Last, a power of the average below 1 is taken if its held-out squared loss, ½E_train[r²] − E_target[r], is
+    a standard error lower.
 
     Parameters
     ----------
@@ -175,19 +111,22 @@ def fit_ratio(
     folds = min(5, n_t, n_s) if folds is None else folds
     names = [name for name in METHODS if name not in ("gaussian", "quadratic") or not many]
     fitted = {name: _fit(name, seed, target, train, folds if name == "kliep" else None) for name in names}
-    one = _constant(xp, target, train)
-    losses = {"one": _losses(xp, xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
+    logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
     for name, model in fitted.items():
         again = partial(METHODS[name], **_hyper_parameters(name, model, seed))
         found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
-        losses[name] = _losses(xp, found.target_log_ratio, found.train_log_ratio)
-    comparison, best = _compare(xp, losses)
-    near = [
-        name for name, difference, error in zip(losses, comparison.difference, comparison.standard_error, strict=True)
-        if name != "one" and float(difference) <= NEAR * float(error)
-    ]  # fmt: skip
-    clear = float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0])
-    chosen = one if best == "one" or not clear else _averaged(xp, [fitted[name] for name in near])
+        at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found[:2])
+        logs[name] = at_t, at_s
+    losses = {name: _losses(xp, *found) for name, found in logs.items()}
+    comparison = _compare(xp, losses)
+    near = _near(xp, losses)
+    at_t, at_s = (xp.mean(xp.stack([logs[name][side] for name in near]), axis=0) for side in (0, 1))
+    power = 1.0
+    if not float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0]):
+        area, error = two_sample_auc(at_t, at_s)
+        power = len(near) / (len(near) + 1) if float(area) - 0.5 > SURE * float(error) else 0.0
+    power = _tempered(xp, at_t, at_s, power)
+    chosen = _averaged(xp, [fitted[name] for name in near], power) if power > 0 else _constant(xp, target, train)
     return chosen._replace(comparison=comparison)
 
 
@@ -219,11 +158,11 @@ def _constant(xp: Any, target: Array, train: Array) -> Ratio:
     return Ratio("logistic", features, theta, 0.0, zero + xp.inf, zero, None)
 
 
-def _averaged(xp: Any, members: Sequence[Ratio]) -> Ratio:
-    if len(members) == 1:
+def _averaged(xp: Any, members: Sequence[Ratio], power: float) -> Ratio:
+    if len(members) == 1 and power == 1.0:
         return members[0]
     zero = xp.zeros_like(members[0].coefficients[0])
-    weights = xp.concat([zero[None] + 1 / len(members)] * len(members), axis=0)
+    weights = xp.concat([zero[None] + power / len(members)] * len(members), axis=0)
     return Ratio("average", None, weights, 0.0, zero, zero, None, tuple(members))
 
 
@@ -231,21 +170,48 @@ def _losses(xp: Any, target: Array, train: Array) -> Array:
     """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
     offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
     margin = xp.concat([-(target + offset), train + offset], axis=0)
-    known = margin < xp.inf
-    safe = xp.where(known, margin, xp.zeros_like(margin))
-    loss = xp.maximum(safe, xp.zeros_like(safe)) + xp.log1p(xp.exp(-xp.abs(safe)))
-    return xp.where(known, loss, xp.zeros_like(loss) - LEAST)
+    return xp.maximum(margin, xp.zeros_like(margin)) + xp.log1p(xp.exp(-xp.abs(margin)))
 
 
-def _compare(xp: Any, losses: dict[str, Array]) -> tuple[Comparison, str]:
-    scores = {name: float(xp.mean(loss)) for name, loss in losses.items()}
-    best = min(scores, key=lambda name: scores[name] if math.isfinite(scores[name]) else math.inf)
-    differences = [loss - losses[best] for loss in losses.values()]
+def _compare(xp: Any, losses: dict[str, Array]) -> Comparison:
+    best = losses[_best(xp, losses)]
+    differences = [loss - best for loss in losses.values()]
     means = xp.stack([xp.mean(d) for d in differences])
-    errors = xp.stack([xp.std(d) / math.sqrt(int(d.shape[0])) for d in differences])
-    return Comparison(tuple(losses), xp.stack([xp.mean(loss) for loss in losses.values()]), means, errors), best
+    errors = xp.stack([_error(xp, d) for d in differences])
+    return Comparison(tuple(losses), xp.stack([xp.mean(loss) for loss in losses.values()]), means, errors)
 
 
-def _in_order(xp: Any, values: Sequence[Array], rows: Sequence[Array]) -> Array:
-    """Join values that belong to these rows, in the order of the rows."""
-    return xp.take(xp.concat(list(values), axis=0), xp.argsort(xp.concat(list(rows), axis=0)), axis=0)
+def _best(xp: Any, losses: dict[str, Array]) -> str:
+    scores = {name: float(xp.mean(loss)) for name, loss in losses.items()}
+    return min(scores, key=lambda name: scores[name] if math.isfinite(scores[name]) else math.inf)
+
+
+def _near(xp: Any, losses: dict[str, Array]) -> list[str]:
+    """Return the methods, r = 1 aside, that are within a standard error of the best of them."""
+    fits = {name: loss for name, loss in losses.items() if name != "one"}
+    best = fits[_best(xp, fits)]
+    differences = {name: loss - best for name, loss in fits.items()}
+    return [name for name, d in differences.items() if float(xp.mean(d)) <= NEAR * float(_error(xp, d))]
+
+
+def _tempered(xp: Any, target: Array, train: Array, power: float) -> float:
+    """Lower the power of a ratio while its held-out squared loss falls by a standard error."""
+    n_t, n_s = int(target.shape[0]), int(train.shape[0])
+
+    def loss(p: float) -> Array:
+        # by row, so that the mean over the rows of both is ½E_train[r²] − E_target[r]
+        parts = [-xp.exp(p * target) * ((n_t + n_s) / n_t), xp.exp(2 * p * train) * ((n_t + n_s) / (2 * n_s))]
+        return xp.concat(parts, axis=0)
+
+    chosen, least = power, loss(power)
+    for p in POWERS if power > 0 else ():
+        found = loss(power * p)
+        gain = least - found
+        if float(xp.mean(gain)) > float(_error(xp, gain)):
+            chosen, least = power * p, found
+    return chosen
+
+
+def _error(xp: Any, values: Array) -> Array:
+    """Return the standard error of a mean."""
+    return xp.std(values) / math.sqrt(int(values.shape[0]))

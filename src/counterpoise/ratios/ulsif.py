@@ -9,19 +9,20 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped
-from .model import Ratio, Scores
-from .samples import chunks, draw, samples, shuffled
+from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
+from .model import Ratio
+from .samples import chunks, samples, shuffled
 from .statistics import Statistics, ratio_statistics
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 
-BANDWIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
-"""Multiples of the median distance."""
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
-CAUTION = 0.5
-"""Standard errors added to a loss before losses are compared."""
+RELATIVE = 0.3
+"""Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
+CAUTION = 0.25
+"""Standard errors added to a loss before losses are compared; r = 1 has none."""
 PAIRS = 20_000
-"""Most pairs that are left out; each exactly."""
+"""Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
 
 def fit_ulsif(
@@ -63,9 +64,10 @@ def fit_ulsif(
     Returns
     -------
     Ratio
-        With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, for
-        up to 20,000 pairs. Chosen is the least loss plus half its standard error: a few target rows where no training
-        row is can make the loss itself as low as they like.
+        With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
+        every row was (at most 20,000 pairs). The loss is that of the relative ratio at max(α, 0.3) which the fit
+        implies: bounded, where that of p/q hangs on its few largest values. Chosen is the least loss plus a quarter of
+        its standard error.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def fit_ulsif(
     >>> rng = np.random.default_rng(0)
     >>> model = cp.fit_ulsif(target=rng.normal(1, 1, (500, 1)), train=rng.normal(0, 1, (500, 1)))
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [1.5]])).round(1)
-    array([0.1, 0.9, 4. ])
+    array([0.1, 1. , 3.4])
     """
     _check_alpha(alpha)
     xp, target, train = samples(target, train)
@@ -220,29 +222,42 @@ def _leave_one_out(
     basis = _eigenbasis(xp, second, _felt(xp, features, sums))
     inverse = _inverse(xp, basis, lambdas)
     mean = xp.matmul(xp.matrix_transpose(basis.vectors), sums.target_sum / n_t)[:, None]
-    pairs = min(n_t, n_s, PAIRS)
-    rows_t = _xp.indices(xp, draw(n_t, pairs, seed), target)
-    rows_s = _xp.indices(xp, shuffled(n_s, seed + 1)[:pairs], train)
-    total = square = xp.zeros_like(inverse[0, :])
+    rows_t, rows_s = (_xp.indices(xp, rows, target) for rows in paired(n_t, n_s, seed))
+    sums_of_losses = [xp.zeros_like(inverse[0, :])] * 4
     for at_t, at_s in zip(chunks(rows_t), chunks(rows_s), strict=True):
         psi, phi = (
             xp.matmul(mapped(xp, features, xp.take(x, at, axis=0)), basis.vectors)
             for x, at in ((target, at_t), (train, at_s))
         )
-        loss = _pair_losses(xp, psi, phi, mean, inverse, alpha, n_t, n_s)
-        total, square = total + xp.sum(loss, axis=0), square + xp.sum(loss * loss, axis=0)
-    return [
-        (m / pairs, math.sqrt(max(q / pairs - (m / pairs) ** 2, 0.0) / pairs))
-        if math.isfinite(m + q)
-        else (math.inf, 0.0)
-        for m, q in ((float(total[k]), float(square[k])) for k in range(len(lambdas)))
-    ]
+        of_t, of_s = _pair_losses(xp, psi, phi, mean, inverse, alpha, n_t, n_s)
+        parts = (of_t, of_t * of_t, of_s, of_s * of_s)
+        sums_of_losses = [total + xp.sum(part, axis=0) for total, part in zip(sums_of_losses, parts, strict=True)]
+    found = []
+    for k in range(len(lambdas)):
+        mean_t, square_t, mean_s, square_s = (float(total[k]) / int(rows_t.shape[0]) for total in sums_of_losses)
+        if not math.isfinite(square_t + square_s):
+            found.append((math.inf, 0.0))
+            continue
+        variance = (square_t - mean_t**2) / min(n_t, PAIRS) + (square_s - mean_s**2) / min(n_s, PAIRS)
+        found.append((mean_t + mean_s, math.sqrt(max(variance, 0.0))))
+    return found
+
+
+def paired(n_t: int, n_s: int, seed: int) -> tuple[list[int], list[int]]:
+    """Pair rows at random until each has been in a pair, those of the smaller sample as often as it takes."""
+    pairs = min(max(n_t, n_s), PAIRS)
+    orders = (shuffled(n_t, seed), shuffled(n_s, seed + 1))
+    first, second = ([order[i % len(order)] for i in range(pairs)] for order in orders)
+    return first, second
 
 
 def _pair_losses(
     xp: Any, psi: Array, phi: Array, mean: Array, inverse: Array, alpha: float, n_t: int, n_s: int
-) -> Array:
-    """½α r(ψ)² + ½(1 − α) r(φ)² − r(ψ) at the coefficients fitted without the pair, shape (pairs, λ)."""
+) -> tuple[Array, Array]:
+    """½β s(ψ)² − s(ψ) and ½(1 − β) s(φ)² at the coefficients fitted without the pair, each of shape (pairs, λ).
+
+    s is the β-relative ratio that the α-relative r⁺ implies: with p/q = (1 − α)r/(1 − αr), (p/q)/(β p/q + 1 − β).
+    """
     of_t, of_s = alpha / (n_t - 1), (1.0 - alpha) / (n_s - 1)
     a, c, e = (xp.matmul(v, inverse) for v in (phi * phi, phi * psi, psi * psi))
     u, v = (xp.matmul(w, mean * inverse) for w in (phi, psi))
@@ -252,46 +267,8 @@ def _pair_losses(
     to_t = of_t * (left_s * at_t + of_s * c * at_s) / det
     to_s = of_s * (of_t * c * at_t + left_t * at_s) / det
     r_s, r_t = at_s + c * to_t + a * to_s, at_t + e * to_t + c * to_s
-    loss = 0.5 * alpha * r_t * r_t + 0.5 * (1.0 - alpha) * r_s * r_s - r_t
-    return xp.where(det > 0, loss, xp.zeros_like(loss) + xp.inf)
-
-
-def bandwidths(features: Features, given_bandwidth: float | Sequence[float] | None, *, given: bool) -> list[float]:
-    """Return the grid of σ: given ones, the features' own, or multiples of the median distance."""
-    if given_bandwidth is not None:
-        return amounts("bandwidth", given_bandwidth, zero=False)
-    median = float(features.bandwidth)
-    return [median] if given else [median * m for m in BANDWIDTHS]
-
-
-def with_bandwidth(features: Features, sigma: float) -> Features:
-    """Return the features at another bandwidth."""
-    return features._replace(bandwidth=features.bandwidth * 0 + sigma)
-
-
-def amounts(name: str, values: float | Sequence[float], *, zero: bool) -> list[float]:
-    """Return one or more numbers as floats above 0 (or from 0 on), or say which is none."""
-    numbers = [float(values)] if isinstance(values, int | float) else [float(v) for v in values]
-    for v in numbers:
-        if not (0.0 <= v < math.inf) or (v == 0.0 and not zero):
-            raise ValueError(f"{name} holds {v}; numbers {'>= 0' if zero else '> 0'} and finite are needed")
-    if not numbers:
-        raise ValueError(f"{name} is empty; one number or a grid of them is needed")
-    return numbers
-
-
-def best_of(scores: Sequence[Sequence[float]]) -> tuple[int, int]:
-    """Return where the least score is; on a tie the largest bandwidth and penalty, which is the smoothest ratio."""
-    places = [(s, p) for s, row in enumerate(scores) for p in range(len(row))]
-    return min(reversed(places), key=lambda at: scores[at[0]][at[1]])
-
-
-def grid(
-    xp: Any, like: Array, sigmas: Sequence[float], lambdas: Sequence[float], found: Sequence[Sequence[float]]
-) -> Scores:
-    """Return the scores as arrays beside ``like``."""
-
-    def array(values: Any) -> Array:
-        return xp.asarray(values, dtype=like.dtype, device=_xp.device(like))
-
-    return Scores(array(list(sigmas)), array(list(lambdas)), array([list(row) for row in found]))
+    beta = max(alpha, RELATIVE)
+    r_s, r_t = (xp.maximum(r, xp.zeros_like(r)) for r in (r_s, r_t))
+    r_s, r_t = ((1.0 - alpha) * r / ((beta - alpha) * r + (1.0 - beta)) for r in (r_s, r_t))
+    loss_t, loss_s = 0.5 * beta * r_t * r_t - r_t, 0.5 * (1.0 - beta) * r_s * r_s
+    return xp.where(det > 0, loss_t, xp.zeros_like(loss_t) + xp.inf), loss_s
