@@ -147,6 +147,17 @@ class RobustConfig:
         return self.uniform or self.objective == "weighted" or (self.objective == "dora" and self.penalty == math.inf)
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether weights need the losses of a whole step before its first gradient."""
+        return self.scope in ("step", "world") and not self.linear
+
+    @property
+    def carried(self) -> list[str]:
+        """The dataset's columns that training may want to see: the objective's first."""
+        named = (self.column, self.ratio_column, self.weight_column, self.group_column, "log_odds")
+        return [name for name in dict.fromkeys(named) if name]
+
+    @property
     def amount_name(self) -> str:
         """Which amount the objective takes: penalty, radius or level."""
         return next((name for name in AMOUNTS if getattr(self, name) is not None), "penalty")

@@ -122,7 +122,7 @@ def terms(loss: Tensor, watch: Watch, name: str) -> tuple[Tensor, list[Tensor]]:
     if not parts:
         raise RuntimeError(
             f"{name} reduced no tensor of {watch.examples} examples to its loss, so none can be weighed: a fused or "
-            "batch-coupled loss, or a release of TRL that this adapter does not know"
+            "batch-coupled loss, or a release of the trainer that this adapter does not know"
         )
     # the NaN that a nanmean leaves out has no gradient
     each = [torch.where(g == 0, 0.0, g * rows.detach()).double().reshape(len(g), -1).sum(1) for rows, g in parts]

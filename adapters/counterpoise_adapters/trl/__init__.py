@@ -12,7 +12,8 @@ from typing import Any
 
 from .._lists import pairs_from_lists
 from ..pytorch.config import DIVERGENCES, RobustConfig
-from .trainer import RobustMixin, Weighed
+from ..pytorch.weighing import Weighed
+from .trainer import RobustMixin
 
 READY = ("DPO", "Reward", "KTO", "ORPO", "CPO", "SFT", "GRPO", "RLOO")
 

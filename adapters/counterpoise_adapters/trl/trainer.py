@@ -5,31 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-import counterpoise as cp
-
-from ..pytorch.config import RobustConfig, Running, Tilt
-from ..pytorch.distributed import gather
+from ..pytorch.columns import check, number, usable
+from ..pytorch.config import RobustConfig, Tilt
 from ..pytorch.watch import Watch, terms
-from .columns import Carrier, check, number, unpack, usable
+from ..pytorch.weighing import Weighed, Weigher, reweigh, warn_of_single
+from .columns import Carrier, unpack
 
 Base: Any = object  # a trainer comes here; type checkers run without TRL
 BOOKS = ("_metrics", "_stored_metrics", "_total_train_tokens")  # what compute_loss writes down
-
-
-class Weighed(NamedTuple):
-    """A micro-batch as it was weighed; every tensor is (examples,), in the trainer's order of losses."""
-
-    losses: Tensor
-    weights: Tensor
-    """1 is plain training."""
-    columns: dict[str, Tensor]
 
 
 class RobustMixin(Base):  # type: ignore[misc]
@@ -53,16 +41,13 @@ class RobustMixin(Base):  # type: ignore[misc]
         self.weighed: Weighed | None = None
         self._window: list[Tensor] = []
         self._value = torch.tensor(0.0)
-        self._running = Running(robust_config)
-        self._notes: dict[str, list[Tensor]] = defaultdict(list)
-        c = robust_config
-        named = (c.column, c.ratio_column, c.weight_column, c.group_column, "log_odds")
-        self._carried = [name for name in dict.fromkeys(named) if name]
+        self._weigher = Weigher(robust_config)
+        self._carried = robust_config.carried
         super().__init__(*args, **kwargs)
         self.current_gradient_accumulation_steps = self.args.gradient_accumulation_steps  # until Trainer counts them
         refuse(self)
-        if c.column is not None:
-            check(self.train_dataset, c.column, c.objective)
+        if robust_config.column is not None:
+            check(self.train_dataset, robust_config.column, robust_config.objective)
         if not generates(self):
             self.data_collator = Carrier(self.data_collator, self._carried)
         for callback in self.callback_handler.callbacks:
@@ -90,14 +75,14 @@ class RobustMixin(Base):  # type: ignore[misc]
             weights = torch.tensor([number(row.get(name)) for row in inputs], dtype=plain.dtype, device=plain.device)
             usable(weights, name)
             self.weighed = Weighed(-plain, weights, {name: weights})
-            self._note(Tilt((weights * -plain).mean(), weights, math.inf), -plain)
+            self._weigher.note(Tilt((weights * -plain).mean(), weights, math.inf), -plain)
             output["advantages"] = plain * weights
         return output
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Look ahead at the losses of a step, when Trainer has fetched its micro-batches, if the scope needs it."""
         samples, items = super().get_batch_samples(*args, **kwargs)
-        if samples and self._looks_ahead:
+        if samples and self.robust_config.looks_ahead:
             self.current_gradient_accumulation_steps = len(samples)
             kept = {name: copy.deepcopy(getattr(self, name)) for name in BOOKS if hasattr(self, name)}
             model, training = self.model_wrapped, self.model.training
@@ -129,24 +114,15 @@ class RobustMixin(Base):  # type: ignore[misc]
         loss = out[0] if return_outputs else out
         parts, rows = terms(loss, watch, type(self).__name__)
         scaled = self._scaled(num_items_in_batch)
-        weights, value = self._of_window(len(parts)) if self._looks_ahead else self._of_batch(parts, columns, scaled)
+        weights, value = (
+            self._of_window(len(parts)) if self.robust_config.looks_ahead else self._of_batch(parts, columns, scaled)
+        )
         steps = self.current_gradient_accumulation_steps if scaled else 1
         self.weighed = Weighed(parts * (len(parts) * steps), weights, dict(zip(self._carried, columns, strict=True)))
         if self.robust_config.uniform:
             return out
-        for tensor in rows:
-            shape = (-1, *[1] * (tensor.ndim - 1))
-            factor = weights.reshape(shape).to(tensor.dtype)
-            hook: Any = tensor.register_hook
-            hook(lambda gradient, factor=factor: gradient * factor)
-        # where all weights are 1, the reported loss is the stock one to the bit
-        change = torch.where((weights == 1).all(), 0.0, value / steps - parts.sum())
-        loss = loss + change.to(loss)
+        loss = reweigh(loss, rows, weights, value / steps - parts.sum())
         return (loss, *out[1:]) if return_outputs else loss
-
-    @property
-    def _looks_ahead(self) -> bool:
-        return self.robust_config.scope in ("step", "world") and not self.robust_config.linear
 
     def _of_window(self, examples: int) -> tuple[Tensor, Tensor]:
         if not self._window or len(self._window[0]) != examples:
@@ -191,42 +167,22 @@ class RobustMixin(Base):  # type: ignore[misc]
 
     def _weigh(self, parts: list[tuple[Tensor, Tensor]], scaled: bool) -> tuple[list[Tensor], Tensor]:
         """Return the weights of each micro-batch, and the objective over the scope that they are."""
-        sizes = [len(part) for part, _ in parts]
-        losses = torch.cat([part if scaled else part * len(part) for part, _ in parts])
-        columns = torch.cat([columns for _, columns in parts], dim=1)
-        mine, ranks = slice(None), 1
-        if self.robust_config.scope == "world" and self._looks_ahead and dist.is_initialized():
-            ranks, (losses, mine) = dist.get_world_size(), gather(losses)
-            columns = gather(columns)[0]
-        total = len(losses)
-        if scaled:  # parts of a sum over the step become losses, whose mean over the step it is
-            losses = losses * (total * self.current_gradient_accumulation_steps / (ranks * len(parts)))
-        side = self._side(columns)
-        progress, shift = float(min(self.state.global_step / max(self.state.max_steps - 1, 1), 1.0)), None
-        if self.robust_config.scope == "running":  # η is in the trainer's state, so checkpoints hold it
-            held = self.state.stateful_callbacks.setdefault("counterpoise", {})
-            steps = self.current_gradient_accumulation_steps
-            shift = self._running(losses, side, held, steps=steps, progress=progress)
-        tilt = self.robust_config.tilt(losses, side, progress=progress, shift=shift)
-        self._note(tilt, losses)
-        # Trainer averages over micro-batches and ranks whatever their sizes; here each example counts alike
-        share = [1.0 if scaled else size * len(sizes) * ranks / total for size in sizes]
-        weights = torch.split(tilt.weights[mine], sizes)
-        return [w * s for w, s in zip(weights, share, strict=True)], tilt.value
-
-    def _note(self, tilt: Tilt, losses: Tensor) -> None:
-        entries = {"value": tilt.value, "erm_loss": losses.mean(), "max_weight": tilt.weights.max()}
-        entries["ess"] = cp.effective_sample_size(tilt.weights)
-        entries[self.robust_config.amount_name] = losses.new_tensor(tilt.amount)
-        for name, entry in entries.items():
-            self._notes[f"robust/{name}"].append(entry)
+        steps, state = self.current_gradient_accumulation_steps, self.state
+        running = self.robust_config.scope == "running"
+        return self._weigher(
+            [part * steps if scaled else part for part, _ in parts],  # Trainer sums what is scaled
+            [self._side(columns) for _, columns in parts],
+            progress=min(state.global_step / max(state.max_steps - 1, 1), 1.0),
+            steps=steps,
+            held=state.stateful_callbacks.setdefault("counterpoise", {}) if running else {},  # checkpoints hold η
+            of_step=scaled,
+        )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the means since the last log, over scopes and ranks, to the training logs."""
-        if "loss" in logs and self._notes:
-            means = torch.stack([torch.stack(entries).mean() for entries in self._notes.values()])
-            logs.update(zip(self._notes, self.accelerator.reduce(means, reduction="mean").tolist(), strict=True))
-            self._notes.clear()
+        if "loss" in logs and (means := self._weigher.means()):
+            reduced = self.accelerator.reduce(torch.stack(list(means.values())), reduction="mean")
+            logs.update(zip(means, reduced.tolist(), strict=True))
         super().log(logs, *args, **kwargs)
 
 
@@ -265,8 +221,4 @@ def refuse(trainer: Any) -> None:
         warnings.warn(
             f"{name}: the token-averaged nll (sft) term has no per-example form and stays unweighted", stacklevel=4
         )
-    if config.scope == "microbatch" and args.per_device_train_batch_size == 1 and not config.linear:
-        warnings.warn(
-            f"objective {config.objective!r} over one example tilts nothing; use scope='step', 'world' or 'running'",
-            stacklevel=4,
-        )
+    warn_of_single(config, args.per_device_train_batch_size, stacklevel=4)
