@@ -139,23 +139,67 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         ClassifierRatio
             Itself.
         """
+        return self.collect([self.fit_fold(X, y, number, groups) for number in self.assign(X, y, groups)])
+
+    def assign(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> range:
+        """Check the input and deal the rows to folds: the first of the three steps that `fit` consists of.
+
+        The second, `fit_fold`, may then run for each fold on another machine, on a copy of this object; what it
+        returns is put together by `collect`.
+
+        Parameters
+        ----------
+        X, y, groups
+            As in `fit`.
+
+        Returns
+        -------
+        range
+            The numbers of the folds.
+        """
         labels = self._read(X, y)
         self.fold_ = assign_folds(self.cv, labels, groups, target=self.target_, seed=self.random_state)
-        base = LogisticRegression() if self.estimator is None else self.estimator
-        n_folds = int(self.fold_.max()) + 1
-        self.log_ratio_: Floats = np.empty((len(labels), len(self.sources_)))
-        self.members_: list[list[Member]] = [[] for _ in range(n_folds)]
-        for fold in range(n_folds):
-            inside = self.fold_ == fold
-            for column, source in enumerate(self.sources_):
-                pair = np.flatnonzero(~inside & ((labels == self.target_) | (labels == source)))
-                member = fit_member(
+        return range(int(self.fold_.max()) + 1)
+
+    def fit_fold(
+        self, X: Any, y: ArrayLike, number: int, groups: ArrayLike | None = None
+    ) -> tuple[list[Member], Floats]:
+        """Fit the classifiers that do not see a fold; return them, and the log ratios of the fold's rows.
+
+        Parameters
+        ----------
+        X, y, groups
+            As given to `assign`.
+        number : int
+            Of the fold.
+        """
+        labels, members = np.asarray(y), []
+        inside = self.fold_ == number
+        for source in self.sources_:
+            pair = np.flatnonzero(~inside & ((labels == self.target_) | (labels == source)))
+            base = LogisticRegression() if self.estimator is None else self.estimator
+            members.append(
+                fit_member(
                     clone(base), rows_of(X, pair), labels[pair] == self.target_,
                     calibrate=self.calibrate, class_sizes=self.class_sizes, seed=self.random_state,
                     groups=None if groups is None else np.asarray(groups)[pair],
-                )  # fmt: skip
-                self.members_[fold].append(member)
-                self.log_ratio_[inside, column] = member.log_ratio(rows_of(X, np.flatnonzero(inside)))
+                )
+            )  # fmt: skip
+        held_out = rows_of(X, np.flatnonzero(inside))
+        return members, np.stack([member.log_ratio(held_out) for member in members], axis=1)
+
+    def collect(self, fitted: Sequence[tuple[list[Member], Floats]]) -> Self:
+        """Put the folds together.
+
+        Parameters
+        ----------
+        fitted : sequence
+            What `fit_fold` returned for each fold, in order.
+        """
+        self.members_ = [members for members, _ in fitted]
+        self.log_ratio_: Floats = np.empty((len(self.fold_), len(self.sources_)))
+        for number, (_, log_ratio) in enumerate(fitted):
+            self.log_ratio_[self.fold_ == number] = log_ratio
         self.ratio_ = self._join(self.log_ratio_)
         self.log_odds_ = self.log_odds(self.log_ratio_)
         return self

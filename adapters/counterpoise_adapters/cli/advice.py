@@ -3,16 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from counterpoise.diagnostics import effective_sample_size
-
 from .summary import Summary
 
 __all__ = ["Advice", "advise"]
-
-_CAPS = (20.0, 10.0, 5.0, 3.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -37,15 +30,13 @@ class Advice:
     cap: float | None = None
 
 
-def advise(summary: Summary, ratio: NDArray[np.float64], *, cap: float | None) -> Advice:
+def advise(summary: Summary, *, cap: float | None) -> Advice:
     """Advise from what was measured.
 
     Parameters
     ----------
     summary : Summary
         The numbers.
-    ratio : array, shape (n,)
-        The uncapped ratio of every row.
     cap : float, optional
         The cap in force.
 
@@ -67,7 +58,7 @@ def advise(summary: Summary, ratio: NDArray[np.float64], *, cap: float | None) -
                 "choose columns or an embedder that show it.",
             ),
         )
-    size = float(effective_sample_size(ratio))  # a cap raises it without bringing the samples closer
+    size = summary.uncapped_size  # a cap raises it without bringing the samples closer
     if summary.auc > 0.98 or (summary.target_inside and size < 1.1 * summary.n_target):
         return Advice(
             "do not",
@@ -88,7 +79,7 @@ def advise(summary: Summary, ratio: NDArray[np.float64], *, cap: float | None) -
     troubles = _troubles(summary)
     if not troubles:
         return Advice("weigh", "Weigh: use the column as it is.", tuple(reasons))
-    advised = _cap(ratio)
+    advised = _cap(summary)
     reasons += troubles
     if cap is not None and cap <= advised:
         reasons.append(f"The cap of {cap:g} in force is already as low as is advised.")
@@ -109,9 +100,7 @@ def _troubles(summary: Summary) -> list[str]:
     return found
 
 
-def _cap(ratio: NDArray[np.float64]) -> float:
+def _cap(summary: Summary) -> float:
     """Return the largest cap on the list under which a third of the rows stays in effect, else the smallest."""
-    for cap in _CAPS:
-        if float(effective_sample_size(np.minimum(ratio, cap))) >= len(ratio) / 3:
-            return cap
-    return _CAPS[-1]
+    fitting = [cap for cap, size in summary.sizes.items() if size >= summary.rows / 3]
+    return max(fitting, default=min(summary.sizes))

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 400.0, 290.0, 44.0, 46.0, 30.0, 14.0
 
 
-def score_chart(scores: Floats, is_target: Mask) -> Markup:
+def score_chart(scores: Floats, is_target: Mask, count: Floats | None = None) -> Markup:
     """Draw how far apart target and other samples are: their densities over the out-of-fold log-odds.
 
     Parameters
@@ -25,14 +25,20 @@ def score_chart(scores: Floats, is_target: Mask) -> Markup:
         Log-odds.
     is_target : array of bool, shape (m,)
         Which are target samples.
+    count : array, shape (m,), optional
+        How many samples each entry stands for; one by default.
     """
-    least, lower, middle, upper, most = (float(q) for q in np.quantile(scores, [0.002, 0.05, 0.5, 0.95, 0.998]))
+    count = np.ones(len(scores)) if count is None else count
+    least, lower, middle, upper, most = _quantiles(scores, count, [0.002, 0.05, 0.5, 0.95, 0.998])
     # A few rows far out would press all others into one bin; they are drawn at the edge.
     low, high = max(least, middle - 3.0 * (middle - lower)), min(most, middle + 3.0 * (upper - middle))
     low, high = (low, high) if high - low > 1e-6 else (low - 1.0, high + 1.0)
     edges = np.linspace(low, high, 49)
     kept = np.clip(scores, low, high)
-    heights = [np.histogram(kept[mask], edges)[0] / max(int(mask.sum()), 1) for mask in (~is_target, is_target)]
+    heights = [
+        np.histogram(kept[mask], edges, weights=count[mask])[0] / max(float(count[mask].sum()), 1.0)
+        for mask in (~is_target, is_target)
+    ]
     peak = max(float(h.max()) for h in heights)
     centres = (edges[:-1] + edges[1:]) / 2
     frame = _Frame((low, high), (0.0, 1.06 * peak))
@@ -43,7 +49,7 @@ def score_chart(scores: Floats, is_target: Mask) -> Markup:
     return frame.svg(body, ticks, [f"{t:g}" for t in ticks], "log-odds of being a target row", (), "share of rows")
 
 
-def weight_chart(weight: Floats, is_target: Mask) -> Markup:
+def weight_chart(weight: Floats, is_target: Mask, count: Floats | None = None) -> Markup:
     """Draw the histogram of the weights on a logarithmic axis, target rows stacked on the others.
 
     Parameters
@@ -52,12 +58,15 @@ def weight_chart(weight: Floats, is_target: Mask) -> Markup:
         Mean 1.
     is_target : array of bool, shape (n,)
         Which rows are target rows.
+    count : array, shape (n,), optional
+        How many rows each entry stands for; one by default.
     """
+    count = np.ones(len(weight)) if count is None else count
     lowest = max(float(weight.min()), 1e-3)
     low, high = math.log10(lowest) - 0.05, math.log10(float(weight.max())) + 0.05
     edges = np.linspace(min(low, -0.3), max(high, 0.3), 41)
     place = np.log10(np.maximum(weight, lowest))
-    others, targets = (np.histogram(place[mask], edges)[0].astype(float) for mask in (~is_target, is_target))
+    others, targets = (np.histogram(place[mask], edges, weights=count[mask])[0] for mask in (~is_target, is_target))
     frame = _Frame((float(edges[0]), float(edges[-1])), (0.0, 1.08 * float((others + targets).max())))
     bars = [frame.bar(edges[i], edges[i + 1], 0.0, others[i], "other") for i in range(40)]
     bars += [frame.bar(edges[i], edges[i + 1], others[i], others[i] + targets[i], "target") for i in range(40)]
@@ -93,6 +102,13 @@ def calibration_chart(summary: Summary) -> Markup:
     ticks = _round_ticks(0.0, reach)
     labels = [f"{t:.3g}" for t in ticks]
     return frame.svg(body, ticks, labels, "predicted share of target rows", ticks[1:], "observed")
+
+
+def _quantiles(values: Floats, count: Floats, at: list[float]) -> list[float]:
+    """Return quantiles of values of which each counts several times, between the middles of its steps."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(count[order]) - count[order] / 2
+    return [float(np.interp(q * count.sum(), reached, values[order])) for q in at]
 
 
 class _Frame:

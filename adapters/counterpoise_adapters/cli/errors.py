@@ -2,7 +2,7 @@
 
 from os import PathLike
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "OutputError"]
 
 
 class InputError(Exception):
@@ -28,3 +28,7 @@ class InputError(Exception):
         if row is not None:
             place = f"{place}, row {row}" if place else f"row {row}"
         super().__init__(f"{place}: {problem}" if place else problem)
+
+
+class OutputError(InputError):
+    """A destination cannot be written: no fault of the input, and no reason to set any of it aside."""

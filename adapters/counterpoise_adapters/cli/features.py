@@ -222,6 +222,11 @@ class ColumnFeatures:
     def columns(self) -> tuple[str, ...]:
         return self._patterns
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Numbers in each feature column, in order; empty before the first row was seen."""
+        return {name: self._widths[name] for name in self._names}
+
     def describe(self) -> str:
         return "the feature columns " + ", ".join(self._patterns)
 

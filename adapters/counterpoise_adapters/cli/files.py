@@ -31,6 +31,7 @@ __all__ = [
     "lines_of",
     "open_table",
     "reading",
+    "zipped",
 ]
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -178,6 +179,24 @@ def decode(line: bytes, *, path: Path, number: int) -> str:
             path=path,
             row=number,
         ) from None
+
+
+@contextmanager
+def zipped(file: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+    """Compress what is written, if the name asks for it; without a time stamp, so that runs are equal.
+
+    Parameters
+    ----------
+    file : binary file
+        Where the bytes go.
+    path : Path
+        The name that the file will have.
+    """
+    if not path.name.lower().endswith(".gz"):
+        yield file
+        return
+    with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as stream:
+        yield cast(BinaryIO, stream)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

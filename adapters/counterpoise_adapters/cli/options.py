@@ -8,7 +8,7 @@ from .errors import InputError
 from .files import Table, check_destination, file_format, open_table
 from .pairs import PairTable
 
-__all__ = ["InputOptions", "WeighOptions", "check_options", "open_input"]
+__all__ = ["InputOptions", "WeighOptions", "check_choices", "check_options", "open_input"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +42,36 @@ class WeighOptions(InputOptions):
     seed: int = 0
     prefix: str = ""
     force: bool = False
+    engine: Literal["local", "ray"] = "local"
+    on_error: Literal["stop", "skip"] = "stop"
+    batch_size: int = 2048
+    workers: int | None = None
+    worker_cpus: float = 1.0
+    worker_gpus: float = 0.0
+    ray_address: str | None = None
 
 
 def check_options(options: WeighOptions) -> None:
     """Refuse options that contradict each other, and destinations that must not be written.
+
+    Parameters
+    ----------
+    options : WeighOptions
+        From the command line.
+    """
+    check_choices(options)
+    inputs = [options.data, *([options.target_file] if options.target_file is not None else [])]
+    kinds = [file_format(path) for path in (options.data, options.out)]
+    if options.answers is not None and kinds[1] != "jsonl":
+        raise InputError("pairs of --answers are written as JSON Lines: end the name in .jsonl", path=options.out)
+    if options.answers is None and kinds[0] != kinds[1]:
+        raise InputError(f"the output has the input's format, {kinds[0]}: end its name so", path=options.out)
+    for path in (options.out, options.report):
+        check_destination(path, inputs=inputs, force=options.force)
+
+
+def check_choices(options: WeighOptions) -> None:
+    """Refuse options that contradict each other.
 
     Parameters
     ----------
@@ -58,16 +84,8 @@ def check_options(options: WeighOptions) -> None:
         raise InputError("--pool is for --target; with --target-file INPUT is one pool already")
     if options.cap is not None and not 0.0 < options.cap < float("inf"):
         raise InputError(f"--cap is {options.cap}; it must be positive and finite, such as 5")
-    inputs = [options.data, *([options.target_file] if options.target_file is not None else [])]
-    kinds = [file_format(path) for path in (options.data, options.out)]
-    if options.answers is not None and kinds[1] != "jsonl":
-        raise InputError("pairs of --answers are written as JSON Lines: end the name in .jsonl", path=options.out)
-    if options.answers is None and kinds[0] != kinds[1]:
-        raise InputError(f"the output has the input's format, {kinds[0]}: end its name so", path=options.out)
     if options.out.absolute() == options.report.absolute():
         raise InputError("the report would replace the weighed file; name another with --report", path=options.out)
-    for path in (options.out, options.report):
-        check_destination(path, inputs=inputs, force=options.force)
 
 
 def open_input(options: InputOptions) -> Table:

@@ -8,9 +8,11 @@ from typing import Any
 
 from .errors import InputError
 
-__all__ = ["NumberedRow", "Row", "TargetFilter", "cell", "label_of", "numbers_of", "text_of"]
+__all__ = ["NumberedRow", "Row", "TargetFilter", "cell", "label_of", "numbers_of", "shown_texts", "text_of"]
 
 type_names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+
+_LETTERS = 480  # shown of a row's texts together
 
 Row = Mapping[str, Any]
 NumberedRow = tuple[int, Row]
@@ -123,6 +125,32 @@ def numbers_of(row: Row, column: str, *, path: Place, number: int) -> list[float
             row=number,
         )
     return found
+
+
+def shown_texts(
+    row: Row, text: Sequence[str], features: Sequence[str], *, path: Place, number: int
+) -> tuple[tuple[str, str], ...]:
+    """Return what a report shows of a row: each text column, or else feature column, cut to a few lines.
+
+    Parameters
+    ----------
+    row, path, number
+        As in `cell`.
+    text, features : sequence of str
+        Names of the columns.
+
+    Examples
+    --------
+    >>> shown_texts({"a": "so  it goes"}, ["a"], [], path="a.jsonl", number=1)
+    (('a', 'so it goes'),)
+    """
+    if text:
+        texts = [(name, text_of(row, name, path=path, number=number, allow_null=True)) for name in text]
+    else:
+        texts = [(name, str(cell(row, name, path=path, number=number))) for name in features if name in row]
+    most = _LETTERS // max(len(texts), 1)
+    plain = [(name, " ".join(whole[: 4 * _LETTERS].split())) for name, whole in texts]
+    return tuple((name, whole if len(whole) <= most else whole[:most] + "…") for name, whole in plain)
 
 
 def label_of(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from .errors import InputError
+from .errors import OutputError
 
 __all__ = ["Staging", "writing"]
 
@@ -73,7 +73,7 @@ class Staging:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is written (a full disk) into an `InputError` that names it.
+    """Turn what goes wrong while a file is written (a full disk) into an `OutputError` that names it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"cannot write ({reason}); nothing was written", path=path) from error
+        raise OutputError(f"cannot write ({reason}); nothing was written", path=path) from error
 
 
 def _discard(file: BinaryIO, temporary: Path) -> None:

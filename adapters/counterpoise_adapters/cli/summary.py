@@ -1,11 +1,13 @@
 """What weighing found, in the numbers that a person decides by."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.diagnostics import calibration_table, effective_sample_size, normalisation, two_sample_auc
+from counterpoise_adapters.corpus.tally import CAPS
 
 from .weighing import Weighed
 
@@ -45,6 +47,12 @@ class Summary:
         The largest weight.
     top_share : float
         Share of the weight held by the 1 % of rows that weigh most (at least one row).
+    uncapped_size : float
+        Effective sample size of the ratio, before any cap.
+    sizes : mapping of float to float
+        Effective sample size of the ratio under each cap that may be advised.
+    n_sources : int
+        How many sources the target is told from.
     sources : tuple of SourceLine
         The target first, where it is in the file.
     predicted, observed : array, shape (bins,)
@@ -63,6 +71,9 @@ class Summary:
     ess: float
     largest: float
     top_share: float
+    uncapped_size: float
+    sizes: Mapping[float, float]
+    n_sources: int
     sources: tuple[SourceLine, ...]
     predicted: Floats
     observed: Floats
@@ -95,6 +106,9 @@ def summarise(weighed: Weighed) -> Summary:
         ess=float(effective_sample_size(weighed.weight)),
         largest=float(weighed.weight.max()),
         top_share=float(heaviest.sum() / weighed.weight.sum()),
+        uncapped_size=float(effective_sample_size(weighed.ratio)),
+        sizes={cap: float(effective_sample_size(np.minimum(weighed.ratio, cap))) for cap in CAPS},
+        n_sources=len(weighed.names) - 1,
         sources=_sources(weighed),
         predicted=table.predicted,
         observed=table.observed,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import InputError
-from .files import Columns
+from .files import Columns, reading
 from .rows import NumberedRow
 
 __all__ = ["Parquet"]
@@ -41,10 +41,22 @@ class Parquet:
             Columns to read, dots allowed; those that the file lacks are left to the reader of the row.
         """
         number = 0
-        for batch in self._batches(None if columns is None else self._top_level(columns)):
+        for batch in self.batches(columns):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
+
+    def batches(self, columns: Sequence[str] | None = None, size: int = _ROWS) -> Iterator[Any]:
+        """Yield record batches.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            As in `rows`.
+        size : int
+            Rows in each, at most.
+        """
+        return self._batches(None if columns is None else self._top_level(columns), size)
 
     def copy(self, sink: BinaryIO, extra: Columns) -> Iterator[NumberedRow]:
         """Write every row with columns added; see `files.Table`.
@@ -55,6 +67,20 @@ class Parquet:
             Where the file goes.
         extra : mapping of str to array
             One value per row.
+        """
+        done = 0
+        for batch in self.write(sink, extra):
+            for row in batch.to_pylist():
+                done += 1
+                yield done, row
+
+    def write(self, sink: BinaryIO, extra: Columns) -> Iterator[Any]:
+        """Do as `copy` does, yielding record batches as they were read.
+
+        Parameters
+        ----------
+        sink, extra
+            As in `copy`.
         """
         total = len(next(iter(extra.values())))
         with self._open() as file:
@@ -70,9 +96,8 @@ class Parquet:
                 part = slice(done, done + batch.num_rows)
                 added = [pa.array(column[part], type=pa.float64()) for column in extra.values()]
                 writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
-                for row in batch.to_pylist():
-                    done += 1
-                    yield done, row
+                done += batch.num_rows
+                yield batch
 
     def _top_level(self, columns: Sequence[str]) -> list[str]:
         names = self.header or ()
@@ -86,11 +111,11 @@ class Parquet:
             wanted |= found
         return [name for name in names if name in wanted]
 
-    def _batches(self, columns: list[str] | None) -> Iterator[Any]:
-        with self._open() as file:
+    def _batches(self, columns: list[str] | None, size: int = _ROWS) -> Iterator[Any]:
+        with self._open() as file, reading(self.path):
             try:
-                yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-            except pa.ArrowInvalid as error:
+                yield from file.iter_batches(batch_size=size, columns=columns)
+            except pa.ArrowException as error:
                 raise InputError(f"damaged Parquet: {error}", path=self.path) from error
 
     def _open(self) -> Any:

@@ -7,13 +7,21 @@ import typer
 
 __all__ = ["weigh"]
 
-Files, Rows, Model = "Files", "Which rows, which columns", "Model"
+Files, Rows, Model, Work = "Files", "Which rows, which columns", "Model", "Many files, many machines"
 
 
 def weigh(
-    data: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL(.gz), CSV(.gz), TSV(.gz) or Parquet.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="JSONL(.gz), CSV(.gz), TSV(.gz) or Parquet; a folder or 'pattern*' of them."
+        ),
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The weighed file, of the same format.", rich_help_panel=Files)
+        Path,
+        typer.Option(
+            "--out", "-o", help="The weighed file, of the same format; for many files a folder.", rich_help_panel=Files
+        ),
     ],
     target: Annotated[
         list[str] | None,
@@ -96,6 +104,29 @@ def weigh(
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT and the report if they exist.", rich_help_panel=Files)
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Work in this process, or on a Ray cluster: the weights are the same.", rich_help_panel=Work),
+    ] = "local",
+    on_error: Annotated[
+        Literal["stop", "skip"],
+        typer.Option(help="At a file that cannot be read: stop, or set it aside.", rich_help_panel=Work),
+    ] = "stop",
+    batch_size: Annotated[
+        int, typer.Option(help="Rows in memory, and given to the embedder, at once.", min=1, rich_help_panel=Work)
+    ] = 2048,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Most Ray workers at once; default: all the cluster has.", min=1, rich_help_panel=Work),
+    ] = None,
+    worker_cpus: Annotated[float, typer.Option(help="CPUs of each Ray worker.", min=0.0, rich_help_panel=Work)] = 1.0,
+    worker_gpus: Annotated[
+        float, typer.Option(help="GPUs of each Ray worker that embeds.", min=0.0, rich_help_panel=Work)
+    ] = 0.0,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of a running cluster; default: RAY_ADDRESS, or a new one here.", rich_help_panel=Work),
+    ] = None,
 ) -> None:
     """Weigh the rows of INPUT so that they stand for the target rows.
 
@@ -115,7 +146,9 @@ def weigh(
             features=tuple(features or ()), group=group, pool=pool, answers=answers, correct=correct,
             sources=sources, embedder=embedder, allow_null=allow_null, folds=folds,
             calibrate=None if calibrate == "none" else
-            calibrate, cap=cap, fit_rows=fit_rows, seed=seed,
+            calibrate, cap=cap, fit_rows=fit_rows, seed=seed, engine=engine,
+            on_error=on_error, batch_size=batch_size, workers=workers, worker_cpus=worker_cpus,
+            worker_gpus=worker_gpus, ray_address=ray_address,
         )
     )  # fmt: skip
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise_adapters.corpus.shards import is_corpus
 from counterpoise_adapters.sklearn import ClassifierRatio
 
 from .errors import InputError
 from .features import Featuriser, Matrix, make_featuriser, stack
 from .files import Table, batched, open_table
-from .options import InputOptions, WeighOptions, check_options, open_input
+from .options import InputOptions, WeighOptions, check_choices, check_options, open_input
 from .pairs import PairTable
 from .rows import TargetFilter
 from .scan import Scan, numbered_rows, sample_rows, scan
@@ -80,10 +81,34 @@ def run(options: WeighOptions) -> None:
     """
     from .report import write_results
 
+    if options.engine == "ray" or is_corpus(options.data):
+        _run_corpus(options)
+        return
     check_options(options)
     table = open_input(options)
     weighed = weigh_table(table, options)
     write_results(table, weighed, options)
+
+
+def _run_corpus(options: WeighOptions) -> None:
+    """Weigh files shard by shard, here or on Ray."""
+    from counterpoise_adapters.corpus.run import run_corpus
+
+    check_choices(options)
+    if options.engine == "local":
+        run_corpus(options)
+        return
+    try:
+        from counterpoise_adapters.ray.engine import RayEngine
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise InputError("--engine ray needs Ray: pip install 'counterpoise[cli,ray]'") from error
+    engine = RayEngine.of(options)
+    try:
+        run_corpus(options, engine)
+    finally:
+        engine.close()
 
 
 def weigh_table(table: Table, options: WeighOptions) -> Weighed:
