@@ -349,7 +349,7 @@ def test_a_wrong_row_is_named(kind, tmp_path):
         ({"data": Path("cut.jsonl.gz")}, "cut.jsonl.gz: the gzip stream is damaged"),
         ({"data": Path("bad.parquet"), "out": Path("o.parquet")}, "bad.parquet: not a Parquet file"),
         ({"data": Path("ragged.csv"), "out": Path("o.csv")}, "ragged.csv, row 2: has 3 fields"),
-        ({"data": Path("folder.jsonl")}, "folder.jsonl: not a regular file"),
+        ({"data": Path("folder.jsonl")}, "folder.jsonl: no JSONL, CSV, TSV or Parquet file is there"),
         ({"target": ("source=alien",)}, "matches none of the 120 rows (values: bot0, bot1, human)"),
         ({"target": ("source=human", "source=bot0", "source=bot1")}, "matches all 120 rows"),
         ({"target": ("source",)}, "--target takes COLUMN=VALUE"),

@@ -103,7 +103,7 @@ def read_lists(options: CompareOptions) -> Lists:
     wanted = target_filter(options)
     found = scan(table, made[0], target=wanted, group=options.group, new_columns=())
     names, source = name_sources(found, wanted, options, table)
-    kept = sample_rows(source, most=_MOST_ROWS, target=0, seed=0)
+    kept = sample_rows(source, found.priority, most=_MOST_ROWS, target=0)
     chosen, rejected = (_features(table, featuriser, kept) for featuriser in made)
     if chosen.shape[1] != rejected.shape[1]:
         raise InputError(

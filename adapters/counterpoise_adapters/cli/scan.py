@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise_adapters.corpus.sample import choose, priorities, sketch_of
+from counterpoise_adapters.corpus.strata import MOST_LABELS
+
 from .errors import InputError
 from .features import Featuriser, digest
 from .files import Table
@@ -15,8 +18,6 @@ from .progress import watched
 from .rows import NumberedRow, TargetFilter, cell, label_of
 
 __all__ = ["Scan", "numbered_rows", "sample_rows", "scan"]
-
-_MOST_LABELS = 10_000  # a filter on a column of free text would otherwise keep every text in memory
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ class Scan:
         Index into ``labels`` of each row.
     key : array of uint64, shape (n,)
         Equal for rows that must share a fold: copies of each other, or one group.
+    priority : array of uint64, shape (n,)
+        By which rows are drawn, and the order in which they are learnt from; equal for copies.
     """
 
     labels: tuple[str, ...]
     code: NDArray[np.int32]
     key: NDArray[np.uint64]
+    priority: NDArray[np.uint64]
 
 
 def scan(
@@ -45,6 +49,7 @@ def scan(
     target: TargetFilter | None,
     group: str | None,
     new_columns: Sequence[str],
+    seed: int = 0,
 ) -> Scan:
     """Read a table once, checking every row's target column, group column and features' text.
 
@@ -60,9 +65,11 @@ def scan(
         Column whose equal values must share a fold; without one, rows of equal content do.
     new_columns : sequence of str
         Columns about to be added, which no row may have yet.
+    seed : int
+        Of the priorities.
     """
     labels: dict[str, int] = {}
-    code, key = array("i"), array("Q")
+    code, key, contents = array("i"), array("Q"), array("Q")
     taken = [name for name in new_columns if name in (table.header or ())]
     if taken:
         _refuse_taken(taken[0], table, None)
@@ -74,13 +81,14 @@ def scan(
                     _refuse_taken(name, table, number)
         source = "" if target is None else target.label(row, path=table.path, number=number)
         code.append(labels.setdefault(source, len(labels)))
-        if len(labels) > _MOST_LABELS:
+        if len(labels) > MOST_LABELS:
             raise InputError(
-                f"the column of --target has more than {_MOST_LABELS:,} values; name one of sources",
+                f"the column of --target has more than {MOST_LABELS:,} values; name one of sources",
                 path=table.path,
                 row=number,
             )
         content = featuriser.key(row, path=table.path, number=number)
+        contents.append(int.from_bytes(content, "little"))
         if group is not None:
             label = label_of(cell(row, group, path=table.path, number=number))
             content = digest(label.encode("utf-8", "surrogatepass"))
@@ -89,7 +97,9 @@ def scan(
         key.append(int.from_bytes(content, "little"))
     if not code:
         raise InputError("the file has no rows", path=table.path)
-    return Scan(tuple(labels), np.asarray(code, dtype=np.int32), np.asarray(key, dtype=np.uint64))
+    keys = np.asarray(key, dtype=np.uint64)
+    priority = priorities(np.asarray(contents, dtype=np.uint64), keys, seed=seed)
+    return Scan(tuple(labels), np.asarray(code, dtype=np.int32), keys, priority)
 
 
 def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_], what: str) -> Iterator[NumberedRow]:
@@ -117,19 +127,19 @@ def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_
         raise InputError("the file shrank while it was read", path=table.path)
 
 
-def sample_rows(code: NDArray[np.int64], *, most: int, target: int, seed: int) -> NDArray[np.bool_]:
+def sample_rows(code: NDArray[np.int64], priority: NDArray[np.uint64], *, most: int, target: int) -> NDArray[np.bool_]:
     """Choose the rows to learn from: all of them, or half target rows (as far as they go) and a fair rest.
 
     Parameters
     ----------
     code : array of int, shape (n,)
         Source of each row.
+    priority : array of uint64, shape (n,)
+        As in `Scan`: those of least priority are chosen.
     most : int
         Number of rows to choose; a quarter more where rare sources need them.
     target : int
         The target's code.
-    seed : int
-        Of the choice.
 
     Returns
     -------
@@ -139,25 +149,21 @@ def sample_rows(code: NDArray[np.int64], *, most: int, target: int, seed: int) -
     Examples
     --------
     >>> code = np.repeat([0, 1, 2], [10, 60, 30])
-    >>> chosen = sample_rows(code, most=40, target=0, seed=0)
+    >>> chosen = sample_rows(code, np.arange(100, dtype=np.uint64), most=40, target=0)
     >>> np.bincount(code[chosen])
     array([10, 20, 10])
     """
-    if len(code) <= most:
-        return np.ones(len(code), dtype=bool)
-    generator = np.random.default_rng(seed)
-    counts = np.bincount(code)
-    quota = np.zeros(len(counts), dtype=np.int64)
-    quota[target] = min(int(counts[target]), most // 2)
-    others = np.flatnonzero((np.arange(len(counts)) != target) & (counts > 0))
-    share = min(1.0, (most - quota[target]) / counts[others].sum())
-    # A rare source has a classifier of its own to train, so it keeps a few rows whatever its share.
-    floor = most // (4 * len(others))
-    quota[others] = np.minimum(counts[others], np.maximum((counts[others] * share).astype(np.int64), floor))
+    places = np.unique(code).tolist()
+    draws = choose({k: sketch_of(priority[code == k], most=most) for k in places}, most=most, target=target)
     chosen = np.zeros(len(code), dtype=bool)
-    for source, size in enumerate(quota):
-        where = np.flatnonzero(code == source)
-        chosen[generator.choice(where, int(size), replace=False)] = True
+    for place, draw in draws.items():
+        where = np.flatnonzero(code == place)
+        where = where[draw.holds(priority[where])]
+        if draw.copies:
+            ranked = where[np.argsort(priority[where], kind="stable")]
+            first = np.searchsorted(priority[ranked], priority[ranked])
+            where = ranked[np.arange(len(ranked)) - first < draw.copies]
+        chosen[where] = True
     return chosen
 
 

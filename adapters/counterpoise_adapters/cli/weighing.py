@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise_adapters.corpus.shards import is_corpus
+from counterpoise_adapters.corpus.strata import MOST_SOURCES
 from counterpoise_adapters.sklearn import ClassifierRatio
 
 from .errors import InputError
@@ -26,7 +27,6 @@ __all__ = ["Weighed", "name_sources", "run", "target_filter", "weigh_table"]
 
 Floats = NDArray[np.float64]
 _BATCH = 2048  # rows featurised at once
-_MOST_SOURCES = 12  # beyond it each source's own classifier costs more than it tells
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,16 @@ def weigh_table(table: Table, options: WeighOptions) -> Weighed:
     )
     added = [options.prefix + name for name in ("ratio", "weight", "log_odds")]
     wanted = target_filter(options) if options.target else None
-    found = scan(table, featuriser, target=wanted, group=options.group, new_columns=added)
+    found = scan(table, featuriser, target=wanted, group=options.group, new_columns=added, seed=options.seed)
     parts = [(table, found)]
     if wanted is not None:
         names, source = name_sources(found, wanted, options, table)
     else:
         assert options.target_file is not None  # one of the two is given: check_options
         extra = open_table(options.target_file)
-        parts.append((extra, scan(extra, featuriser, target=None, group=options.group, new_columns=())))
+        parts.append(
+            (extra, scan(extra, featuriser, target=None, group=options.group, new_columns=(), seed=options.seed))
+        )
         names = ("target", "file")
         source = np.concatenate(
             [np.full(len(part.code), place) for place, (_, part) in zip((1, 0), parts, strict=True)]
@@ -183,7 +185,7 @@ def name_sources(
             path=table.path,
         )
     others = sorted(set(found.labels) - set(wanted.values))
-    pooled = options.pool or len(others) > _MOST_SOURCES
+    pooled = options.pool or len(others) > MOST_SOURCES
     names = (
         chosen if options.answers is None else options.target[0],
         *(["all others"] if pooled else others),
@@ -205,14 +207,18 @@ def _weigh(
     n_rows = len(found.code)
     inside = len(parts) == 1
     key = np.concatenate([part.key for _, part in parts])
-    learnt = sample_rows(source, most=options.fit_rows, target=0, seed=options.seed)
-    matrix = _featurise(parts, learnt, featuriser)
-    model = _fit(matrix, source[learnt], key[learnt], np.bincount(source), inside, featuriser, options, table)
+    priority = np.concatenate([part.priority for _, part in parts])
+    learnt = sample_rows(source, priority, most=options.fit_rows, target=0)
+    # Learnt from in an order that depends on the rows alone, as where they are spread over many files.
+    order = np.lexsort((key[learnt], source[learnt], priority[learnt]))
+    ordered = np.flatnonzero(learnt)[order]
+    matrix = _featurise(parts, learnt, featuriser)[order]
+    model = _fit(matrix, source[ordered], key[ordered], np.bincount(source), inside, featuriser, options, table)
     log_ratio: Floats = np.empty((len(source), len(names) - 1))
-    log_ratio[learnt] = model.log_ratio_
+    log_ratio[ordered] = model.log_ratio_
     del matrix
     if not learnt[:n_rows].all():
-        _weigh_unseen(table, featuriser, model, key[:n_rows], key[learnt], learnt[:n_rows], log_ratio)
+        _weigh_unseen(table, featuriser, model, key[:n_rows], key[ordered], learnt[:n_rows], log_ratio)
     known = learnt | (np.arange(len(source)) < n_rows)
     ratio, log_odds = model.ratio(log_ratio[:n_rows]), model.log_odds(log_ratio[known])
     scored = np.ones(len(log_odds), dtype=bool) if inside else learnt[known]

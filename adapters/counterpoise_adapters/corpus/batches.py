@@ -32,7 +32,7 @@ class Batch:
     """
 
     def __init__(self, rows: Any, *, first: int, path: Place) -> None:
-        self._table = None if isinstance(rows, list) else rows
+        self._table: Any = None if isinstance(rows, list) else rows
         self._rows: list[NumberedRow] | None = rows if isinstance(rows, list) else None
         self._first = first
         self.path = path
@@ -137,8 +137,9 @@ class Batch:
         if isinstance(featuriser, ColumnFeatures) and self._table is not None and len(self):
             featuriser.matrix([self.row(0)], path=self.path)  # settles the names and widths
             found = [_dense(self._table, name, width) for name, width in featuriser.widths.items()]
-            if all(part is not None for part in found):
-                return np.concatenate(found, axis=1)
+            usable = [part for part in found if part is not None]
+            if len(usable) == len(found):
+                return np.concatenate(usable, axis=1)
         return featuriser.matrix(self.rows(), path=self.path)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from counterpoise_adapters.cli.errors import InputError, OutputError
 from counterpoise_adapters.sklearn import ClassifierRatio
@@ -42,8 +42,6 @@ class FitJob(NamedTuple):
 
     Parameters
     ----------
-    paths : tuple of Path
-        Files that `DrawJob` left.
     draws : dict of int to Draw
         Of each source.
     classifier : scikit-learn classifier
@@ -54,7 +52,6 @@ class FitJob(NamedTuple):
         As in `learn`.
     """
 
-    paths: tuple[Path, ...]
     draws: dict[int, Draw]
     classifier: Any
     counts: tuple[int, ...]
@@ -63,9 +60,15 @@ class FitJob(NamedTuple):
     calibrate: Any
     seed: int
 
-    def lesson(self) -> Lesson:
-        """Read the rows drawn."""
-        return prepare(merge_drawn([load_drawn(path) for path in self.paths]), self.draws)
+    def lesson(self, parts: Iterable[Path | BinaryIO]) -> Lesson:
+        """Read the rows drawn.
+
+        Parameters
+        ----------
+        parts : iterable of Path or binary file
+            What `save_drawn` wrote.
+        """
+        return prepare(merge_drawn([load_drawn(part) for part in parts]), self.draws)
 
     def fit(
         self, lesson: Lesson, each: Callable[[ClassifierRatio, Lesson, Iterable[int]], Iterable[Any]] | None = None
@@ -118,13 +121,15 @@ class Engine(Protocol):
         """
         ...
 
-    def fit(self, job: FitJob) -> CorpusModel:
+    def fit(self, job: FitJob, paths: Sequence[Path]) -> CorpusModel:
         """Learn the models; classes that cannot be told apart raise ValueError.
 
         Parameters
         ----------
         job : FitJob
             Says how.
+        paths : sequence of Path
+            Files that `DrawJob` left.
         """
         ...
 
@@ -172,15 +177,15 @@ class LocalEngine:
             whole = merge(whole, load(path))
         return whole
 
-    def fit(self, job: FitJob) -> CorpusModel:
+    def fit(self, job: FitJob, paths: Sequence[Path]) -> CorpusModel:
         """Learn the models; see `Engine`.
 
         Parameters
         ----------
-        job : FitJob
-            Says how.
+        job, paths
+            As in `Engine`.
         """
-        return job.fit(job.lesson())
+        return job.fit(job.lesson(paths))
 
     def hold(self, model: CorpusModel) -> CorpusModel:
         """Return the model itself.

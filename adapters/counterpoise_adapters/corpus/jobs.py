@@ -378,7 +378,7 @@ def joined(parts: list[Drawn]) -> Drawn:
         nothing, number = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
         return Drawn(nothing, nothing, number, number, None)
     columns = [np.concatenate([part[i] for part in filled]) for i in range(4)]
-    return Drawn(*columns, stack([part.matrix for part in filled]))
+    return Drawn(columns[0], columns[1], columns[2], columns[3], stack([part.matrix for part in filled]))
 
 
 def _identify(batch: Batch, spec: Spec, featuriser: Featuriser, matrix: Any) -> tuple[Keys, Keys]:

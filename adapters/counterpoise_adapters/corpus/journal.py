@@ -21,14 +21,14 @@ class Journal:
     path : Path
         The file. One that exists and whose first line is not the same raises `InputError`; a last line that was cut
         short is passed over.
-    heading : mapping
+    heading : dict
         All that decides the weights, besides the contents of the shards.
     """
 
-    def __init__(self, path: Path, heading: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, heading: dict[str, Any]) -> None:
         self._path = path
         self._done: dict[tuple[str, str, str], Any] = {}
-        heading = json.loads(json.dumps(heading))
+        heading = dict(json.loads(json.dumps(heading)))
         lines = _lines(path)
         if lines and lines[0] != heading:
             changed = sorted(key for key in {*lines[0], *heading} if lines[0].get(key) != heading.get(key))

@@ -28,8 +28,8 @@ class Drawn(NamedTuple):
     ----------
     priority, key : array of uint64, shape (m,)
         As drawn by, and of the group that must share a fold.
-    source, count : array of int, shape (m,)
-        Which source, and how many copies.
+    source, copies : array of int, shape (m,)
+        Which source, and how often the row was found.
     matrix : matrix, m rows
         Features; None for no rows.
     """
@@ -37,7 +37,7 @@ class Drawn(NamedTuple):
     priority: Keys
     key: Keys
     source: Ints
-    count: Ints
+    copies: Ints
     matrix: Matrix
 
 
@@ -134,7 +134,7 @@ def prepare(drawn: Drawn, draws: dict[int, Draw]) -> Lesson:
         With the most copies of each source.
     """
     limit = np.asarray([draws[place].copies if place in draws else 0 for place in range(max(draws) + 1)])[drawn.source]
-    times = np.where(limit > 0, np.minimum(drawn.count, limit), drawn.count)
+    times = np.where(limit > 0, np.minimum(drawn.copies, limit), drawn.copies)
     where = np.repeat(np.arange(len(times)), times)
     return Lesson(drawn.matrix[where], drawn.source[where], drawn.key[where])
 
@@ -200,7 +200,7 @@ def arrays_of(drawn: Drawn) -> dict[str, Any]:
     drawn : Drawn
         Rows.
     """
-    arrays = {"priority": drawn.priority, "key": drawn.key, "source": drawn.source, "count": drawn.count}
+    arrays = {"priority": drawn.priority, "key": drawn.key, "source": drawn.source, "copies": drawn.copies}
     if sparse.issparse(drawn.matrix):
         matrix = drawn.matrix.tocsr()
         return arrays | {
@@ -221,4 +221,4 @@ def load_drawn(path: Any) -> Drawn:
         matrix: Matrix = file.get("matrix")
         if "indptr" in file:
             matrix = sparse.csr_matrix((file["data"], file["indices"], file["indptr"]), shape=tuple(file["shape"]))
-        return Drawn(file["priority"], file["key"], file["source"], file["count"], matrix)
+        return Drawn(file["priority"], file["key"], file["source"], file["copies"], matrix)

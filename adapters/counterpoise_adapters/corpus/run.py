@@ -34,7 +34,7 @@ from .shards import Layout, Shard, check_apart, is_corpus, lay_out
 from .strata import MOST_SOURCES, Strata
 from .tally import Scores, Tally, add
 
-__all__ = ["name_sources", "run_corpus"]
+__all__ = ["fit_job", "name_sources", "run_corpus", "spec_of"]
 
 
 class _SetAside(Exception):
@@ -171,9 +171,7 @@ def _stages(run: _Run) -> None:
     strata, basis = _scan(run)
     if spec.target is not None:
         names, place = name_sources(strata.counts, spec)
-        counts = [0] * len(names)
-        for label, count in strata.counts.items():
-            counts[place[label]] += count
+        counts = [sum(n for label, n in strata.counts.items() if place[label] == i) for i in range(len(names))]
         sketches = strata.by_source(place, most=spec.fit_rows)
         places = [(place, run.left(layout.shards))]
     else:
@@ -227,7 +225,8 @@ def _scan(run: _Run) -> tuple[Strata, str]:
 
 def _reduced(run: _Run, stage: str, shards: Sequence[Shard]) -> Strata:
     merge = partial(_merge, target=run.spec.target.values if run.spec.target else (), most=run.spec.fit_rows)
-    return run.engine.reduce(Strata.load, merge, list(run.files(stage, "npz", shards).values()))
+    whole: Strata = run.engine.reduce(Strata.load, merge, list(run.files(stage, "npz", shards).values()))
+    return whole
 
 
 def _merge(first: Strata, second: Strata, *, target: tuple[str, ...], most: int) -> Strata:
@@ -248,16 +247,31 @@ def _learn(
         job = DrawJob(spec=spec, batch_size=run.options.batch_size, files=files, place=place, draws=draws)
         run.each("drawing", "draw", job, shards, basis=basis, featurises=True)
         paths += list(files.values())
-    fit = FitJob(
-        tuple(paths), draws, spec.featuriser().classifier(seed=spec.seed), tuple(counts), spec.target is not None,
-        spec.folds, spec.calibrate, spec.seed,
-    )  # fmt: skip
+    fit = fit_job(spec, draws, counts)
     try:
         with console.status("fitting the classifiers, fold by fold"):
-            model = run.engine.fit(fit)
+            model = run.engine.fit(fit, paths)
     except ValueError as error:
         raise InputError(f"{error} (cv is --folds here; --pool joins the sources)", path=run.options.data) from error
     return model, len(model.fold)
+
+
+def fit_job(spec: Spec, draws: dict[int, Draw], counts: Sequence[int]) -> FitJob:
+    """Return how the models are learnt.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the run.
+    draws : dict of int to Draw
+        Of each source.
+    counts : sequence of int
+        Rows of each source.
+    """
+    classifier = spec.featuriser().classifier(seed=spec.seed)
+    return FitJob(
+        draws, classifier, tuple(counts), spec.target is not None, spec.folds, spec.calibrate, spec.seed
+    )  # fmt: skip
 
 
 def _finish(
@@ -274,11 +288,13 @@ def _finish(
     scores = tally.scores
     if not inside:
         # The target's samples are not in the corpus: the rows drawn tell how separable they are, out of fold.
-        scores = Scores.of(model.ratio_model.log_odds_ + model.shift, model.source == 0)
-    about = {"names": names, "target_inside": inside, "cap": options.cap}
+        log_odds = model.ratio_model.log_odds_ + model.shift
+        scores = Scores.of(log_odds, model.source == 0)
     summary = summary_of(tally, scores, names, n_target=counts[0], target_inside=inside, cap=options.cap)
     advice = advise(summary, cap=options.cap)
-    ends = [shown(rows, tally, **about) for rows in (tally.heaviest, tally.lightest)]
+    ends = [
+        shown(rows, tally, names, target_inside=inside, cap=options.cap) for rows in (tally.heaviest, tally.lightest)
+    ]
     page = render(
         summary, advice, options, features=run.spec.featuriser().describe(), learnt=learnt,
         charts=charts_of(tally, scores, summary, cap=options.cap), heaviest=ends[0], lightest=ends[1],

@@ -28,13 +28,13 @@ class Sketch(NamedTuple):
         How many rows there are.
     priority : array of uint64, shape (k,)
         The least distinct priorities, rising.
-    count : array of int64, shape (k,)
+    times : array of int64, shape (k,)
         How many rows have each.
     """
 
     rows: int
     priority: Keys
-    count: NDArray[np.int64]
+    times: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def sketch_of(priority: Keys, *, most: int) -> Sketch:
     Examples
     --------
     >>> sketch_of(np.array([7, 3, 7, 9], dtype=np.uint64), most=2)
-    Sketch(rows=4, priority=array([3, 7], dtype=uint64), count=array([1, 2]))
+    Sketch(rows=4, priority=array([3, 7], dtype=uint64), times=array([1, 2]))
     """
     if len(priority) > most:
         # All that can be among the least: cheaper than sorting what cannot.
@@ -130,11 +130,11 @@ def merge_sketches(first: Sketch, second: Sketch, *, most: int) -> Sketch:
     --------
     >>> one, two = (sketch_of(np.array(rows, dtype=np.uint64), most=2) for rows in ([3, 7], [7, 9]))
     >>> merge_sketches(one, two, most=2)
-    Sketch(rows=4, priority=array([3, 7], dtype=uint64), count=array([1, 2]))
+    Sketch(rows=4, priority=array([3, 7], dtype=uint64), times=array([1, 2]))
     """
     kept, place = np.unique(np.concatenate([first.priority, second.priority]), return_inverse=True)
     count = np.zeros(len(kept), dtype=np.int64)
-    np.add.at(count, place, np.concatenate([first.count, second.count]))
+    np.add.at(count, place, np.concatenate([first.times, second.times]))
     return Sketch(first.rows + second.rows, kept[:most], count[:most])
 
 
@@ -202,7 +202,7 @@ def choose(sketches: Mapping[int, Sketch], *, most: int, target: int = 0) -> dic
             chosen[place] = Draw(int(_LARGEST) if size else -1, 0)
             continue
         copies = max(1, size // _COPIES)
-        total = np.cumsum(np.minimum(sketch.count, copies))
+        total = np.cumsum(np.minimum(sketch.times, copies))
         taken = max(1, int(np.searchsorted(total, size, side="right")))
         chosen[place] = Draw(int(sketch.priority[taken - 1]), copies)
     return chosen

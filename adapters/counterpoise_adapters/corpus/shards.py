@@ -11,6 +11,7 @@ from counterpoise_adapters.cli.files import Table, file_format, open_table, read
 
 __all__ = ["Layout", "Shard", "check_apart", "content_hash", "find_shards", "is_corpus", "lay_out", "open_shard"]
 
+_TARGET = "--target-file "
 _MARKS = (".", "_")  # names of files that are no data: hidden ones, and those that Spark and its kin leave
 
 
@@ -108,7 +109,8 @@ def lay_out(data: Path, out: Path, target_file: Path | None) -> Layout:
         Target samples: a file, a folder or a pattern.
     """
     shards = find_shards(data)
-    target = find_shards(target_file) if target_file is not None else ()
+    found = find_shards(target_file) if target_file is not None else ()
+    target = tuple(Shard(f"{_TARGET}{shard.name}", shard.path) for shard in found)  # not to be taken for the corpus's
     if not is_corpus(data):
         state = out.with_name(f"_{out.name}.counterpoise")
         return Layout(shards, target, {shards[0].name: out}, state, state / "manifest.json")

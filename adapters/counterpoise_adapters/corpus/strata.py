@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,22 +121,22 @@ class Strata:
         arrays: dict[str, Any] = {"about": np.frombuffer(about.encode("utf-8"), dtype=np.uint8)}
         for rank, sketch in enumerate(self.sketches.values()):
             arrays |= {f"rows{rank}": np.asarray(sketch.rows), f"priority{rank}": sketch.priority}
-            arrays[f"count{rank}"] = sketch.count
+            arrays[f"times{rank}"] = sketch.times
         return arrays
 
     @classmethod
-    def load(cls, path: Path) -> "Strata":
+    def load(cls, path: Path | BinaryIO) -> "Strata":
         """Read what `save` returned from an ``.npz`` file; nothing is unpickled.
 
         Parameters
         ----------
-        path : Path
+        path : Path or binary file
             The file.
         """
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
             sketches = {
-                name: Sketch(int(file[f"rows{rank}"]), file[f"priority{rank}"], file[f"count{rank}"])
+                name: Sketch(int(file[f"rows{rank}"]), file[f"priority{rank}"], file[f"times{rank}"])
                 for rank, name in enumerate(about["names"])
             }
         return cls(about["counts"], sketches, about["pooled"])

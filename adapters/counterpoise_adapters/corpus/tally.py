@@ -139,8 +139,10 @@ class Tally:
         with np.load(path, allow_pickle=False) as file:
             rows = json.loads(file["extremes"].tobytes().decode("utf-8", "surrogatepass"))
             heaviest, lightest = (tuple(_extreme(row) for row in part) for part in rows)
+            least, most = (float(end) for end in file["ends"])
             return cls(
-                int(file["rows"]), file["sums"], file["squares"], *(float(end) for end in file["ends"]),
+                int(file["rows"]), file["sums"], file["squares"], least,
+                most,
                 file["ratio_count"], file["ratio_sum"], file["source_rows"], file["source_sum"],
                 Scores(file["scores"]), heaviest, lightest,
             )  # fmt: skip
@@ -183,11 +185,12 @@ def tally_of(
     bins = 2 * _OCTAVES * _PER_OCTAVE
     with np.errstate(divide="ignore"):
         place = np.clip(np.floor((np.log2(ratio) + _OCTAVES) * _PER_OCTAVE), 0, bins - 1).astype(np.int64)
+    shares = np.bincount(place, weights=capped, minlength=bins), np.bincount(source, capped, minlength=sources)
+    ratio_sum, source_sum = (np.asarray(share, dtype=np.float64) for share in shares)
     return Tally(
         len(ratio), np.asarray([kind.sum() for kind in kinds]), np.asarray([kind @ kind for kind in kinds]),
         float(ratio.min(initial=np.inf)), float(ratio.max(initial=0.0)), _histogram(place, is_target, bins),
-        np.bincount(place, weights=capped, minlength=bins), np.bincount(source, minlength=sources),
-        np.bincount(source, weights=capped, minlength=sources), Scores.of(log_odds, is_target),
+        ratio_sum, np.bincount(source, minlength=sources), source_sum, Scores.of(log_odds, is_target),
     )  # fmt: skip
 
 
@@ -253,4 +256,5 @@ def _histogram(place: Counts, is_target: NDArray[np.bool_], bins: int) -> Counts
 
 
 def _extreme(row: Sequence[Any]) -> Extreme:
-    return Extreme(*row[:5], texts=tuple((str(name), str(text)) for name, text in row[5]))
+    texts = tuple((str(name), str(text)) for name, text in row[5])
+    return Extreme(float(row[0]), int(row[1]), str(row[2]), int(row[3]), int(row[4]), texts)
