@@ -14,12 +14,12 @@ from counterpoise_adapters.cli.weighing import run
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
 pytest.importorskip("ray")
-import ray  # noqa: E402
-import ray.data  # noqa: E402
-from counterpoise_adapters.corpus.run import run_corpus  # noqa: E402
-from counterpoise_adapters.ray import weigh  # noqa: E402
-from counterpoise_adapters.ray.engine import RayEngine  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
+import ray
+import ray.data
+from counterpoise_adapters.corpus.run import run_corpus
+from counterpoise_adapters.ray import weigh
+from counterpoise_adapters.ray.engine import RayEngine
+from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 SAME = {"rtol": 1e-9, "atol": 1e-12}
