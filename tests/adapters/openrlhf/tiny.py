@@ -1,6 +1,6 @@
 """A world for OpenRLHF on a CPU: a random Llama of 4,000 parameters, a tokenizer of 22 words, sixteen rows.
 
-Its `DeepspeedStrategy` names CUDA in three places; those calls, and no other, are answered for the CPU. DeepSpeed's own
+Its `DeepspeedStrategy` names CUDA in four places; those calls, and no other, are answered for the CPU. DeepSpeed's own
 Adam would be compiled for minutes; PyTorch's takes its place.
 """
 
@@ -45,7 +45,7 @@ def on_cpu():
     home.get_train_ds_config = config
     home.init_device_mesh = lambda device, *args, **kwargs: mesh("cpu", *args, **kwargs)
     torch.cuda.current_device = lambda: "cpu"
-    torch.cuda.set_device = lambda device: None
+    torch.cuda.set_device = torch.cuda.synchronize = lambda *device: None
 
 
 def tokenizer():
