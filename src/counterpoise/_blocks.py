@@ -10,7 +10,8 @@ from typing import Any, ParamSpec
 import array_api_compat as aac
 
 from ._types import Array, Solution
-from ._xp import aligned, amount, is_traced, namespace
+from ._xp import aligned, amount, is_traced, lent, namespace, returned
+from .divergences import Divergence
 
 BLOCK = 65536
 """Elements a block: a temporary of 512 KiB in float64 is reused by the allocator instead of being mapped anew."""
@@ -19,10 +20,16 @@ P = ParamSpec("P")
 
 
 def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
-    """Split eager numpy and CPU torch batches whose arguments are full-shaped, one-dimensional or numbers."""
+    """Split eager CPU batches whose arguments are full-shaped, one-dimensional or numbers; lend CPU torch to numpy."""
 
     @wraps(verb)
     def blockwise(*args: P.args, **kwargs: P.kwargs) -> Solution:
+        own = [a for a in args if isinstance(a, Divergence)]
+        if kwargs.get("all_reduce") is None and all(type(d).__module__ == Divergence.__module__ for d in own):
+            borrowed: Any = lent([*args, *kwargs.values()])
+            if borrowed is not None:
+                rest: Any = dict(zip(kwargs, borrowed[len(args) :], strict=True))
+                return Solution(*map(returned, blockwise(*borrowed[: len(args)], **rest)))
         losses: Any = args[0]
         named: dict[Any, Any] = {**dict(enumerate(args[1:])), "prior": kwargs.get("prior")}
         arrays = {key: a for key, a in named.items() if aac.is_array_api_obj(a)}
@@ -35,7 +42,7 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
         parts = []
         for i in range(0, losses.shape[0], size):
             piece = {key: a[i : i + size] if key in cut else a for key, a in named.items()}
-            rest: Any = {**kwargs, "prior": piece.pop("prior")}
+            rest = {**kwargs, "prior": piece.pop("prior")}
             block: Any = (losses[i : i + size], *piece.values())
             parts.append(verb(*block, **rest))
         xp = aac.array_namespace(losses)

@@ -12,6 +12,8 @@ from ._types import AllReduce, Array, Solution, Status
 from ._xp import Reduce, aligned, amount, anywhere, is_traced, namespace
 from .divergences import Divergence
 
+Term = Array | tuple[Array, Array]
+
 
 class Problem(NamedTuple):
     """Rows of (prior, distances); arrays of shape (..., n) or, for one number a row, (..., 1)."""
@@ -24,12 +26,10 @@ class Problem(NamedTuple):
     live: Array
     whole: bool
     """Whether every atom of every row is known to be live."""
+    even: bool
+    """Whether the prior is known to be uniform."""
     mean: Array
     """Prior mean of x."""
-    argmax: Array
-    """Mask of the largest losses."""
-    mass: Array
-    """Prior mass P of the argmax."""
     top: Array
     half: Array
     """Half the range R/2: halves cannot overflow."""
@@ -42,6 +42,17 @@ class Problem(NamedTuple):
     def masked(self, array: Array, fill: float) -> Array:
         """Fill the entries of dead atoms."""
         return array if self.whole else self.xp.where(self.live, array, fill)
+
+    def expect(self, *terms: Term) -> tuple[Array, ...]:
+        """Return the prior mean of each array, or of the product of each pair."""
+        return _expect(self.reduce, self.p, self.even, terms)
+
+    def at_top(self) -> tuple[Array, Array]:
+        """Return the mask of the largest losses and its prior mass P."""
+        argmax = self.x == 0 if self.whole else self.live & (self.x == 0)
+        (mass,) = self.expect(self.xp.astype(argmax, self.p.dtype))
+        # constant losses: their masses may sum to a little less than 1
+        return argmax, self.xp.where(self.mean > 0, mass, 1.0)
 
 
 class Answer(NamedTuple):
@@ -61,20 +72,13 @@ def pose(
     given = amount(xp, name, how_much, loss)
     reduce = Reduce(xp, all_reduce)
 
-    live, whole, mass, nan_loss, bad_prior = _atoms(xp, reduce, loss, rest[0] if rest else None)
+    mass = rest[0] if rest else None
+    ends = _ends(xp, reduce, loss, mass)
+    whole, even = ends is not None, ends is not None and mass is None
+    live, mass, nan_loss, bad_prior = (_all(xp, loss), mass, None, None) if whole else _atoms(xp, reduce, loss, mass)
     p, empty = _normalised(xp, reduce, loss, mass)
-
-    top = reduce.max(loss if whole else xp.where(live, loss, -xp.inf))
-    infinite = top == xp.inf
-    flat = infinite | (top == -xp.inf)
-    x = 0.5 * xp.where(flat, 0.0, top) - 0.5 * loss
-    x = x if whole else xp.where(live & ~flat, x, 0.0)
-    half = reduce.max(x)
-    x /= xp.where(half > 0, half, 1.0)
-    x = x if whole else xp.where(infinite & live & (loss < xp.inf), 1.0, x)
-    argmax = x == 0 if whole else live & (x == 0)
-    at_top, mean = reduce.sum(xp.astype(argmax, p.dtype) * p, p * x)
-    at_top = xp.where(mean > 0, at_top, 1.0)  # constant losses: their masses may sum to a little less
+    top, half, infinite, x = _distances(xp, reduce, loss, live, ends)
+    (mean,) = _expect(reduce, p, even, (x,))
 
     bad_amount = ~(given > 0) | ~(given <= 1) if name == "level" else ~(given >= 0)
     status = xp.zeros_like(top, dtype=xp.int32)
@@ -88,34 +92,64 @@ def pose(
             status = xp.where(where, xp.zeros_like(status) + int(code), status)
     safe = xp.where(bad_amount, 1.0, given)
     half = xp.where(half > 0, half, 0.5)
-    return Problem(
-        xp, reduce, losses.dtype, p, x, live, whole, mean, argmax, at_top, top, half, safe, infinite, status
-    )  # fmt: skip
+    return Problem(xp, reduce, losses.dtype, p, x, live, whole, even, mean, top, half, safe, infinite, status)
 
 
-def _atoms(
-    xp: Any, reduce: Reduce, loss: Array, mass: Array | None
-) -> tuple[Array, bool, Array | None, Array | None, Array | None]:
-    """Return live atoms, whether all are, masses that are 0 elsewhere, rows with NaN losses and with bad priors.
+def _ends(xp: Any, reduce: Reduce, loss: Array, mass: Array | None) -> tuple[Array, Array] | None:
+    """Return the largest and least losses of eager rows that have no mask, no bad value and a range within the dtype.
 
-    Rows without a mask are the usual case, and one look at the ends of eager ones spares them a dozen passes.
+    These are the usual rows, and this look at them spares them a dozen passes.
     """
-    if reduce.all_reduce is None and not is_traced(loss):
-        ends = xp.isfinite(reduce.min(loss)) & xp.isfinite(reduce.max(loss))
-        if mass is not None:
-            ends = ends & (reduce.min(mass) > 0) & (reduce.max(mass) < xp.inf)
-        if bool(xp.all(ends)):
-            return xp.ones_like(loss, dtype=xp.bool), True, mass, None, None
+    if reduce.all_reduce is not None or is_traced(loss):
+        return None
+    top, low = reduce.max(loss), reduce.min(loss)
+    usual = xp.isfinite(top - low)
+    if mass is not None:
+        usual = usual & (reduce.min(mass) > 0) & (reduce.max(mass) < xp.inf)
+    return (top, low) if bool(xp.all(usual)) else None
+
+
+def _all(xp: Any, loss: Array) -> Array:
+    return xp.broadcast_to(xp.ones_like(loss[..., :1], dtype=xp.bool), loss.shape)
+
+
+def _distances(
+    xp: Any, reduce: Reduce, loss: Array, live: Array, ends: tuple[Array, Array] | None
+) -> tuple[Array, Array, Array, Array]:
+    """Return M, R/2, rows where M is +inf, and x = (M − l)/R."""
+    if ends is not None:
+        top, low = ends
+        size = top - low
+        x = top - loss
+        x /= xp.where(size > 0, size, 1.0)
+        return top, 0.5 * size, xp.zeros_like(top, dtype=xp.bool), x
+    top = reduce.max(xp.where(live, loss, -xp.inf))
+    infinite = top == xp.inf
+    flat = infinite | (top == -xp.inf)
+    x = xp.where(live & ~flat, 0.5 * xp.where(flat, 0.0, top) - 0.5 * loss, 0.0)
+    half = reduce.max(x)
+    x /= xp.where(half > 0, half, 1.0)
+    return top, half, infinite, xp.where(infinite & live & (loss < xp.inf), 1.0, x)
+
+
+def _expect(reduce: Reduce, p: Array, even: bool, terms: tuple[Term, ...]) -> tuple[Array, ...]:
+    if even:  # the share comes out of the sum
+        return tuple(p[..., :1] * total for total in reduce.sum(*terms))
+    return reduce.sum(*((p * t[0], t[1]) if isinstance(t, tuple) else (p, t) for t in terms))
+
+
+def _atoms(xp: Any, reduce: Reduce, loss: Array, mass: Array | None) -> tuple[Array, Array, Array, Array | None]:
+    """Return live atoms, masses that are 0 elsewhere, rows with NaN losses and with bad priors."""
     live, known = loss != -xp.inf, loss == loss
     if mass is None:
         live = live & known
-        return live, False, xp.astype(live, loss.dtype), reduce.any(~known), None
+        return live, xp.astype(live, loss.dtype), reduce.any(~known), None
     possible = (mass > 0) & (mass < xp.inf)
     bad_prior = reduce.any(~possible & (mass != 0))
     live = live & possible
     nan_loss = reduce.any(live & ~known)
     live = live & known
-    return live, False, xp.where(live, mass, 0.0), nan_loss, bad_prior
+    return live, xp.where(live, mass, 0.0), nan_loss, bad_prior
 
 
 def _normalised(xp: Any, reduce: Reduce, loss: Array, mass: Array | None) -> tuple[Array, Array]:
@@ -139,7 +173,8 @@ def choose(problem: Problem, answer: Answer, *, uniform: Array, saturated: Array
     if not anywhere(uniform | saturated):
         return answer
     xp, p = problem.xp, problem.p
-    extreme = xp.where(problem.argmax, p, 0.0) / xp.where(problem.mass > 0, problem.mass, 1.0)
+    argmax, mass = problem.at_top()
+    extreme = xp.where(argmax, p, 0.0) / xp.where(mass > 0, mass, 1.0)
     zero = xp.zeros_like(problem.mean)
     q = xp.where(saturated, extreme, xp.where(uniform, p, answer.q))
     penalty = xp.where(saturated, zero, xp.where(uniform, zero + xp.inf, answer.penalty))
@@ -158,7 +193,7 @@ def finish(
 ) -> Solution:
     """Return to the units of the losses; ``gap`` and ``cost`` (λD of the penalised value) are in units of the range."""
     xp = problem.xp
-    (below,) = problem.reduce.sum(answer.q * problem.x)
+    (below,) = problem.reduce.sum((answer.q, problem.x))
     value = problem.top - 2 * (problem.half * (below + cost))
     shift = problem.top - 2 * (problem.half * answer.shift)
     if multiplier is None:
@@ -206,11 +241,10 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     shift = xp.minimum(answer.shift, penalty * (divergence.link_limit * (1 - 2 * eps)))
     s = shift - problem.x
     s /= penalty
-    convex = problem.masked(divergence.conjugate(s) - s, 0.0)
-    convex *= problem.p
-    change = answer.q - problem.p
-    change *= problem.x
-    conjugate, moved = problem.reduce.sum(convex, change)
+    # where the penalty is of the order of the range, rounding 1 is rounding the range
+    convex = divergence.excess(s, fine=anywhere(penalty > 4))
+    (conjugate,) = problem.expect(problem.masked(convex, 0.0))
+    (moved,) = problem.reduce.sum((answer.q - problem.p, problem.x))
     return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)
 
 
@@ -218,4 +252,4 @@ def divergence_of(problem: Problem, divergence: Divergence, q: Array) -> Array:
     """D(q‖p), shape (..., 1)."""
     p = problem.p
     ratio = problem.masked(q / problem.masked(p, 1.0), 1.0)
-    return problem.reduce.sum(problem.masked(p * divergence.f(ratio), 0.0))[0]
+    return problem.expect(problem.masked(divergence.f(ratio), 0.0))[0]

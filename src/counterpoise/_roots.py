@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import array_api_compat as aac
 
 from ._types import Array
-from ._xp import is_traced
+from ._xp import anywhere, is_traced
 
 State = tuple[Array, ...]
 
@@ -40,7 +40,7 @@ def iterate(xp: Any, step: Callable[..., State], state: State, *, steps: int) ->
 
 def find_root(
     xp: Any,
-    function: Callable[[Array], tuple[Array, Array | None]],
+    function: Callable[[Array], tuple[Array | None, ...]],
     start: Array,
     *,
     low: Array,
@@ -48,7 +48,8 @@ def find_root(
     done: Array,
     noise: Array,
     steps: int,
-) -> Array:
+    kept: State = (),
+) -> State:
     """Solve ``function(x) = 0`` for an increasing function of x > 0, row by row.
 
     Newton's step is taken when it falls inside the bracket and the residual falls fast enough (Brent's rule as in
@@ -57,7 +58,7 @@ def find_root(
     Parameters
     ----------
     function : callable
-        Maps x to the residual and its slope; a slope of None asks for the secant's.
+        Maps x to the residual, its slope (None asks for the secant's) and arrays to keep.
     start, low, high : array, shape (..., 1)
         First point and bracket; ``low`` may be 0 and ``high`` infinite.
     done : array of bool
@@ -66,33 +67,47 @@ def find_root(
         What rounding does to the residual: a row stops once its residual is no larger, or its step is a rounding.
     steps : int
         Largest number of evaluations.
+    kept : tuple of arrays
+        What to return in their place should there be no evaluation.
+
+    Returns
+    -------
+    tuple of arrays
+        x, and what the last evaluation gave to keep: for settled rows at this x, for others within a rounding of it.
     """
     tiny = float(xp.finfo(start.dtype).smallest_normal)
     huge = float(xp.finfo(start.dtype).max) ** 0.9
     tolerance = 2 * float(xp.finfo(start.dtype).eps)
 
-    def step(x: Array, lo: Array, hi: Array, x0: Array, v0: Array, last: Array, stop: Array) -> State:
-        v, slope = function(x)
+    def halved(x: Array, lo: Array, hi: Array, x0: Array) -> Array:
+        # while nothing bounds the root from one side, the exponent of the step doubles
+        ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.maximum(xp.where(x0 > 0, xp.minimum(x, x0), 1.0), tiny), 8.0)
+        growth = xp.minimum(xp.maximum(ratio, 8.0), 1e8) ** 2
+        far = xp.where(lo > 0, lo, xp.maximum(hi / growth / growth, tiny))
+        middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)
+        return xp.where(hi < xp.inf, middle, xp.minimum(x * growth, huge))
+
+    def step(x: Array, lo: Array, hi: Array, x0: Array, v0: Array, last: Array, *rest: Array) -> State:
+        stop = rest[-1]
+        v, slope, *keep = cast(State, function(x))
         if slope is None:
             slope = (v - v0) / xp.where(x == x0, tiny, x - x0)
         lo = xp.where(v <= 0, xp.maximum(lo, x), lo)
         hi = xp.where(v >= 0, xp.minimum(hi, x), hi)
-        # while nothing bounds the root from one side, the exponent of the step doubles
-        ratio = xp.where(x0 > 0, xp.maximum(x, x0) / xp.maximum(xp.where(x0 > 0, xp.minimum(x, x0), 1.0), tiny), 8.0)
-        growth = xp.clip(ratio, 8.0, 1e8) ** 2
-        far = xp.where(lo > 0, lo, xp.maximum(hi / growth / growth, tiny))
-        middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)
-        middle = xp.where(hi < xp.inf, middle, xp.minimum(x * growth, huge))
-        safe = xp.where((slope > 0) & (slope < xp.inf), slope, 1.0)
-        newton = xp.minimum(x - v / safe, 8 * x)
-        good = (slope > 0) & (slope < xp.inf) & (newton > lo) & (newton < hi) & (2 * xp.abs(v) <= last * safe)
-        new = xp.where(good, newton, middle)
+        usable = (slope > 0) & (slope < xp.inf)
+        safe = xp.where(usable, slope, 1.0)
+        size = xp.abs(v)
+        new = xp.minimum(x - v / safe, 8 * x)
+        settled = stop | (size <= noise)
+        good = settled | (usable & (new > lo) & (new < hi) & (2 * size <= last * safe))
+        if anywhere(~good):
+            new = xp.where(good, new, halved(x, lo, hi, x0))
         moved = xp.abs(new - x)
-        settled = stop | (xp.abs(v) <= noise)
         ended = settled | (moved <= tolerance * x) | (hi - lo <= tolerance * lo)
         new = xp.where(settled, x, new)
-        return new, lo, hi, x, v, moved, ended
+        return new, lo, hi, x, v, moved, *keep, ended
 
     zero = xp.zeros_like(start)
-    state = (start, low + zero, high + zero, zero, zero - 1, zero + xp.inf, done)
-    return iterate(xp, step, state, steps=steps)[0]
+    state = (start, low + zero, high + zero, zero, zero - 1, zero + xp.inf, *kept, done)
+    x, _, _, _, _, _, *keep, _ = iterate(xp, step, state, steps=steps)
+    return x, *keep

@@ -11,6 +11,9 @@ import array_api_compat as aac
 
 from ._types import AllReduce, Array
 
+DOT = 1024
+"""Longest row whose products numpy sums without storing them: such a sum is not pairwise, so its rounding grows."""
+
 
 def namespace(**arrays: Array) -> Any:
     """Return the one namespace of the named arrays; None and Python numbers do not count."""
@@ -61,15 +64,35 @@ def anywhere(mask: Array) -> bool:
     return is_traced(mask) or bool(aac.array_namespace(mask).any(mask))
 
 
-def cheap_order(array: Array) -> Array | None:
-    """Return the order that sorts the last axis where numpy's vectorised sort can do it, which CPU torch borrows."""
-    if is_traced(array):
+def sorts_fast(array: Array) -> bool:
+    """Tell whether a sort costs no more than a few passes: numpy's is vectorised, and CPU torch is lent to it."""
+    return bool(aac.is_numpy_array(array))
+
+
+def lent(values: Sequence[Any]) -> list[Any] | None:
+    """Return the values with eager CPU torch tensors as numpy arrays on the same memory, where all arrays are such.
+
+    An operation on a small tensor costs several times one on a small array, and the solvers make hundreds.
+    """
+    arrays = [v for v in values if aac.is_array_api_obj(v)]
+    if not arrays or not all(_lendable(a) for a in arrays):
         return None
-    if aac.is_numpy_array(array):
-        return array.argsort(axis=-1)
-    if aac.is_torch_array(array) and array.device.type == "cpu":
-        return sys.modules["torch"].from_numpy(array.numpy().argsort(axis=-1))
-    return None
+    return [v.detach().numpy() if aac.is_array_api_obj(v) else v for v in values]
+
+
+def _lendable(array: Array) -> bool:
+    if not aac.is_torch_array(array):
+        return False
+    torch = sys.modules["torch"]
+    if type(array) not in {torch.Tensor, torch.nn.Parameter} or array.device.type != "cpu" or is_traced(array):
+        return False
+    plain = array.layout == torch.strided and not array.is_neg()
+    return plain and array.dtype in {torch.float32, torch.float64}
+
+
+def returned(array: Array) -> Array:
+    """Return a numpy array as a torch tensor on the same memory."""
+    return sys.modules["torch"].as_tensor(array)
 
 
 def constant(name: str, array: Array) -> Array:
@@ -180,13 +203,20 @@ class Reduce:
         self.xp = xp
         self.all_reduce = all_reduce
 
-    def sum(self, *arrays: Array) -> tuple[Array, ...]:
-        """Sum each array; shards pay for one exchange, whatever the number of arrays."""
-        sums = tuple(self.xp.sum(a, axis=-1, keepdims=True) for a in arrays)
+    def sum(self, *terms: Array | tuple[Array, Array]) -> tuple[Array, ...]:
+        """Sum each array, or the products of each pair; shards pay for one exchange, whatever their number."""
+        sums = tuple(self._sum(*term) if isinstance(term, tuple) else self._sum(term) for term in terms)
         if self.all_reduce is None:
             return sums
         whole = self.all_reduce(self.xp.concat(sums, axis=-1), "sum")
         return tuple(whole[..., i : i + 1] for i in range(len(sums)))
+
+    def _sum(self, array: Array, other: Array | None = None) -> Array:
+        if other is None:
+            return self.xp.sum(array, axis=-1, keepdims=True)
+        if aac.is_numpy_namespace(self.xp) and array.shape[-1] <= DOT:
+            return self.xp.vecdot(array, other, axis=-1)[..., None]
+        return self.xp.sum(array * other, axis=-1, keepdims=True)
 
     def max(self, array: Array) -> Array:
         """Largest value."""

@@ -113,12 +113,13 @@ def _check(
 def _by_group(problem: Problem, groups: Array, n_groups: int, size_adjustment: float) -> tuple[Array, Array]:
     """Prior mass and adjusted mean loss of each group, shape (..., n_groups)."""
     xp, p = problem.xp, problem.p
+    top, _ = problem.at_top()
     masses, means = [], []
     for g in range(n_groups):
         inside = problem.live & (groups == g)
         mine = xp.where(inside, p, 0.0)
         count = xp.astype(inside, p.dtype)
-        worst = xp.any(inside & problem.argmax, axis=-1, keepdims=True)
+        worst = xp.any(inside & top, axis=-1, keepdims=True)
         mass, below, size = problem.reduce.sum(mine, mine * problem.x, count)
         mean = problem.top - 2 * (problem.half * (below / xp.where(mass > 0, mass, 1.0)))
         mean = xp.where(problem.infinite, xp.where(worst, xp.inf, xp.zeros_like(mean)), mean)

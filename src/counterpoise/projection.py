@@ -204,5 +204,5 @@ def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array) -> Arr
     missing = xp.where(done, 1.0, -start / xp.where(total > 0, total, 1.0))
     noise = xp.zeros_like(missing) + 2 * float(xp.finfo(slack.dtype).eps)
     low, high = 0.5 * missing, missing + xp.inf
-    y = find_root(xp, residual, missing, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
+    (y,) = find_root(xp, residual, missing, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
     return xp.where(done, 0.0, y)

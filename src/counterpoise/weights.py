@@ -9,7 +9,7 @@ from ._problem import Answer, Problem, certificate, choose, divergence_of, finis
 from ._solvers.cap import capped_tilt, fill
 from ._solvers.chi_square import chi_square_ball, chi_square_penalty
 from ._solvers.generic import generic_ball, generic_penalty
-from ._solvers.kl import kl_at, kl_ball
+from ._solvers.kl import kl_ball, kl_penalty
 from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
 from .divergences import KL, Divergence, Power, TotalVariation, require_divergence
@@ -76,7 +76,7 @@ def penalized(
         answer = _move_mass(problem.p * xp.astype(problem.x > lam, problem.p.dtype), problem, lam)
     elif isinstance(divergence, Power):
         if divergence.exponent == 1:
-            answer = kl_at(problem, 1 / xp.where(done, 1.0, lam))
+            answer = kl_penalty(problem, xp.where(done, 1.0, lam))
         elif divergence.exponent == 2:
             answer = chi_square_penalty(problem, lam * divergence.scale, done)
         else:
@@ -143,7 +143,7 @@ def constrained(
     require_divergence(divergence)
     problem = pose(losses, prior, radius, "radius", all_reduce)
     xp, rho = problem.xp, problem.amount
-    saturated = rho >= _largest(xp, divergence, problem.mass)
+    saturated = rho >= _largest(xp, divergence, problem.at_top()[1])
     uniform = rho == 0
     done = saturated | uniform | (problem.status > 0)
     rho = xp.where(saturated, 1.0, rho)
@@ -220,16 +220,18 @@ def cvar(
     done = uniform | (problem.status > 0)
     filled, last = fill(problem, alpha, done)
     (total,) = problem.reduce.sum(filled)
-    q, shift = filled / xp.where(total > 0, total, 1.0), last
+    filled /= xp.where(total > 0, total, 1.0)
+    q, shift = filled, last
     if smoothing > 0:
         smooth, smooth_shift = capped_tilt(problem, alpha, last, lam, done | (lam == 0))
         q, shift = xp.where(lam > 0, smooth, q), xp.where(lam > 0, smooth_shift, shift)
     spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q)) if smoothing > 0 else xp.zeros_like(lam)
     bounded = xp.where(lam < xp.inf, lam, 0.0)
     answer = choose(problem, Answer(q, xp.ones_like(lam), shift), uniform=uniform, saturated=xp.zeros_like(uniform))
-    moved = (answer.q - problem.p) * problem.x
     conjugate = _capped_conjugate(problem, alpha, shift, bounded if smoothing > 0 else None)
-    bound, gain = problem.reduce.sum(problem.masked(problem.p * (conjugate - (shift - problem.x)), 0.0), moved)
+    conjugate -= shift - problem.x
+    (bound,) = problem.expect(problem.masked(conjugate, 0.0))
+    (gain,) = problem.reduce.sum((answer.q - problem.p, problem.x))
     gap = xp.where(uniform, 0.0, bound + bounded * spent + gain)
     multiplier = xp.zeros_like(alpha) + float(smoothing)
     none = xp.zeros_like(uniform)
@@ -274,7 +276,7 @@ def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None 
     require_divergence(divergence)
     problem = pose(losses, prior, 0.0, "radius", None)
     xp = problem.xp
-    largest = xp.where(problem.status > 0, xp.nan, _largest(xp, divergence, problem.mass))
+    largest = xp.where(problem.status > 0, xp.nan, _largest(xp, divergence, problem.at_top()[1]))
     return xp.astype(xp.squeeze(largest, axis=-1), problem.dtype)
 
 
@@ -288,5 +290,6 @@ def _move_mass(moved: Array, problem: Problem, penalty: Array) -> Answer:
     """Total variation's weights: take ``moved`` off the prior and give it to the largest losses."""
     xp, p = problem.xp, problem.p
     (total,) = problem.reduce.sum(moved)
-    share = xp.where(problem.argmax, p, 0.0) / xp.where(problem.mass > 0, problem.mass, 1.0)
+    argmax, mass = problem.at_top()
+    share = xp.where(argmax, p, 0.0) / xp.where(mass > 0, mass, 1.0)
     return Answer(p - moved + total * share, penalty, penalty / 2)

@@ -4,19 +4,20 @@ MUTANTS = {
     # canonical form
     "max over padding": (
         "_problem.py",
-        "top = reduce.max(loss if whole else xp.where(live, loss, -xp.inf))",
+        "top = reduce.max(xp.where(live, loss, -xp.inf))",
         "top = reduce.max(loss)",
     ),
-    "masked losses overlooked": ("_problem.py", "xp.isfinite(reduce.min(loss)) & ", ""),
+    "masked losses overlooked": ("_problem.py", "usual = xp.isfinite(top - low)", "usual = xp.isfinite(top)"),
     "zero masses overlooked": ("_problem.py", "(reduce.min(mass) > 0)", "(reduce.min(mass) >= 0)"),
+    "counts as masses": ("_solvers/chi_square.py", "Active(unit, masses, unit * mass,", "Active(unit, masses, mass,"),
     "scale over the batch": ("_problem.py", "half = reduce.max(x)\n", "half = xp.max(x) + 0 * reduce.max(x)\n"),
     "prior unnormalised": ("_problem.py", "return mass / xp.where(total > 0, total, 1.0), ", "return mass, "),
     "uniform on small relative range": (
         "_problem.py",
-        "    argmax = x == 0 if whole",
-        "    x = xp.where(half < 1e-4 * xp.abs(top), 0.0, x)\n    argmax = x == 0 if whole",
+        "    (mean,) = _expect(reduce, p, even, (x,))\n",
+        "    x = xp.where(half < 1e-4 * xp.abs(top), 0.0, x)\n    (mean,) = _expect(reduce, p, even, (x,))\n",
     ),
-    "constant rows unnoticed": ("_problem.py", "at_top = xp.where(mean > 0, at_top, 1.0)", "at_top = 1.0 * at_top"),
+    "constant rows unnoticed": ("_problem.py", "self.xp.where(self.mean > 0, mass, 1.0)", "1.0 * mass"),
     "NaN losses unnoticed": (
         "_problem.py",
         "xp.astype(live, loss.dtype), reduce.any(~known), None",
@@ -38,7 +39,10 @@ MUTANTS = {
     "half precision sums": ("_xp.py", "if xp.finfo(array.dtype).bits < 32 else array", "if False else array"),
     "blocks share an amount": ("_blocks.py", '(2 if key == "prior" else 1)', "2"),
     # exponential weights
-    "infeasible bracket end": ("_solvers/kl.py", "return kl_at(problem, t)", "return kl_at(problem, t * (1 + 1e-9))"),
+    "infeasible end": ("_solvers/kl.py", "_tilt(problem, t, fine=fine)", "_tilt(problem, t * (1 + 1e-9), fine=fine)"),
+    "rough where cancelling": ("_solvers/kl.py", "fine = anywhere(radius < 1 / 64)", "fine = False"),
+    "rough penalties": ("_solvers/kl.py", "fine=anywhere(t < 0.25)", "fine=False"),
+    "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),
     "log-sum cancels": ("_solvers/kl.py", "xp.where(xp.abs(growth) < 0.5,", "xp.where(xp.abs(growth) < 0,"),
     "tilt without a centre": (
         "_solvers/kl.py",
@@ -52,8 +56,12 @@ MUTANTS = {
         "chi_square_penalty(problem, lam, done)",
     ),
     "radius of half chi-square": ("weights.py", "2 * rho / divergence.scale", "rho / divergence.scale"),
-    "variance without its mass": ("_solvers/chi_square.py", "rest * safe", "rest"),
-    "shift without the inactive": ("_solvers/chi_square.py", "(first + safe * outside)", "first"),
+    "variance without its mass": ("_solvers/chi_square.py", "rest * active.mass", "rest"),
+    "shift without the inactive": (
+        "_solvers/chi_square.py",
+        "active.mean + safe * active.outside / mass",
+        "active.mean",
+    ),
     "active set at saturation": ("_solvers/chi_square.py", "(rest > 0) & (second > 0)", "(rest > 0)"),
     # Cressie-Read
     "shift of the other power": ("_solvers/power.py", "expm1_ratio(xp, -k, log_mass)", "expm1_ratio(xp, k, log_mass)"),
@@ -74,7 +82,7 @@ MUTANTS = {
     "saturation without f(0)": ("weights.py", "+ (1 - safe) * divergence.f_at_zero", ""),
     "mass moved the wrong way": ("weights.py", "fill(problem, 1 - rho, done)", "fill(problem, rho, done)"),
     "multiplier in units of the range": ("weights.py", "multiplier = problem.amount\n", "multiplier = lam\n"),
-    "cap off by a tie": ("_solvers/cap.py", "return over + at * part,", "return over + at,"),
+    "cap off by a tie": ("_solvers/cap.py", "    at *= part\n", ""),
     "smooth cap forgotten": ("_solvers/cap.py", "xp.minimum(factor * tilt, cap)", "factor * tilt"),
     "DoRA's weights without the ratio": ("objective.py", "solution.weights * h)", "solution.weights)"),
     "negative times negative": ("objective.py", "xp.where((r >= 0) & (p >= 0), r * p, xp.nan)", "r * p"),

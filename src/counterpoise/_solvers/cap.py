@@ -7,7 +7,7 @@ import math
 from .._problem import Problem
 from .._roots import State, iterate
 from .._types import Array
-from .._xp import cheap_order
+from .._xp import sorts_fast
 from .ball import STEPS
 
 
@@ -29,24 +29,32 @@ def fill(problem: Problem, level: Array, done: Array) -> tuple[Array, Array]:
 def _up_to(problem: Problem, level: Array, last: Array) -> tuple[Array, Array]:
     """Fill all mass before ``last`` and what the level leaves of its own; tell whether that is the level."""
     xp, p, x = problem.xp, problem.p, problem.x
-    over = xp.astype(x < last, p.dtype) * p
-    at = xp.astype(x == last, p.dtype) * p
-    filled, tie = problem.reduce.sum(over, at)
-    part = xp.clip((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0, 1.0)
+    over = xp.astype(x < last, p.dtype)
+    at = xp.astype(x == last, p.dtype)
+    filled, tie = problem.expect(over, at)
+    part = xp.minimum(xp.maximum((level - filled) / xp.where(tie > 0, tie, 1.0), 0.0), 1.0)
     near = 4 * float(xp.finfo(p.dtype).eps) * level
-    return over + at * part, (filled <= level + near) & (filled + tie >= level - near) & (tie > 0)
+    at *= part
+    over += at
+    over *= p
+    return over, (filled <= level + near) & (filled + tie >= level - near) & (tie > 0)
 
 
 def _by_sorting(problem: Problem, level: Array) -> Array | None:
     """Return the last x by a sort and a running sum, right up to rounding; None where sorting is dear."""
-    xp = problem.xp
-    order = None if problem.reduce.all_reduce else cheap_order(problem.x)
-    if order is None:
+    xp, x = problem.xp, problem.x
+    if problem.reduce.all_reduce is not None or not sorts_fast(x):
         return None
+    n = x.shape[-1]
+    if problem.even:
+        fuzz = 1 - 4 * float(xp.finfo(x.dtype).eps)  # a level of k/n means k atoms
+        k = xp.astype(xp.ceil(level * (n * fuzz)), xp.int64) - 1
+        return xp.take_along_axis(xp.sort(x, axis=-1, stable=False), xp.minimum(xp.maximum(k, 0), n - 1), axis=-1)
+    order = xp.argsort(x, axis=-1, stable=False)
     mass = xp.cumulative_sum(xp.take_along_axis(problem.p, order, axis=-1), axis=-1)
     k = xp.sum(xp.astype(mass < level, xp.int64), axis=-1, keepdims=True)
-    last = xp.take_along_axis(order, xp.clip(k, 0, order.shape[-1] - 1), axis=-1)
-    return xp.take_along_axis(problem.x, last, axis=-1)
+    last = xp.take_along_axis(order, xp.minimum(k, n - 1), axis=-1)
+    return xp.take_along_axis(x, last, axis=-1)
 
 
 def _by_pivoting(problem: Problem, level: Array, done: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .._problem import Answer, Problem
 from .._roots import State, iterate
@@ -10,60 +11,79 @@ from .._types import Array
 from .ball import STEPS
 
 
+class Active(NamedTuple):
+    """Masses on {x < δ}, 0 elsewhere, in some unit; their sum, what they leave, and their mean, shape (..., 1)."""
+
+    unit: Array | float
+    masses: Array
+    mass: Array
+    outside: Array
+    mean: Array
+
+
 def chi_square_penalty(problem: Problem, penalty: Array, done: Array) -> Answer:
     """For half of χ², shrink the active set {x < δ} of Σ p(δ − x)₊ = λ until nothing leaves it."""
     xp = problem.xp
     penalty = xp.where(done, 1.0, penalty)
 
-    def edge(active: Array, x: Array) -> Array:
-        mass, first = problem.reduce.sum(active, active * x)
-        return xp.where(mass > 0, (penalty + first) / xp.where(mass > 0, mass, 1.0), xp.inf)
+    def edge(active: Active, x: Array) -> Array:
+        return xp.where(active.mass > 0, penalty / xp.where(active.mass > 0, active.mass, 1.0) + active.mean, xp.inf)
 
     return _shrink(problem, edge, penalty + problem.mean, done)
 
 
 def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     """For a Pearson radius, shrink {x < δ}: δ = μ + √(V/((1 + ρ)P − 1)), moments of the active set."""
-    xp, p = problem.xp, problem.p
+    xp = problem.xp
 
-    def edge(active: Array, x: Array) -> Array:
-        mass, first, outside = problem.reduce.sum(active, active * x, p - active)
-        safe = xp.where(mass > 0, mass, 1.0)
-        mean = first / safe
-        off = x - mean
+    def edge(active: Active, x: Array) -> Array:
+        off = x - active.mean
         off *= off
-        off *= active
-        (second,) = problem.reduce.sum(off)
-        rest = xp.where(outside < 0.5, radius - (1 + radius) * outside, (1 + radius) * mass - 1)
+        (second,) = problem.reduce.sum((off, active.masses))
+        second *= active.unit
+        rest = xp.where(active.outside < 0.5, radius - (1 + radius) * active.outside, (1 + radius) * active.mass - 1)
         usable = (rest > 0) & (second > 0)  # an active set of equal losses is the argmax: the radius saturates
-        return xp.where(usable, mean + xp.sqrt(second / xp.where(usable, rest * safe, 1.0)), xp.inf)
+        return xp.where(usable, active.mean + xp.sqrt(second / xp.where(usable, rest * active.mass, 1.0)), xp.inf)
 
     return _shrink(problem, edge, xp.zeros_like(problem.top) + xp.inf, done)
 
 
-def _shrink(problem: Problem, edge: Callable[[Array, Array], Array], start: Array, done: Array) -> Answer:
+def _shrink(problem: Problem, edge: Callable[[Active, Array], Array], start: Array, done: Array) -> Answer:
     """Iterate δ = edge({x < δ}); take the last step with x counted from the atom below δ, which resolves its weight."""
     xp, p, x = problem.xp, problem.p, problem.x
 
     def below(delta: Array) -> Array:
-        active = xp.astype(x < delta, p.dtype)  # a product, as a choice costs eight times as much
-        active *= p
-        return active
+        inside = xp.astype(x < delta, p.dtype)  # products with it, as a choice costs eight times as much
+        return inside if problem.even else inside * p
 
     def step(delta: Array, stop: Array) -> State:
-        new = xp.minimum(edge(below(delta), x), delta)
+        new = xp.minimum(edge(_moments(problem, below(delta), x), x), delta)
         return xp.where(stop, delta, new), stop | (new >= delta)
 
     delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
     atom = problem.reduce.max(xp.astype(problem.live & (x < delta), p.dtype) * x)
-    active = below(delta)
     y = x - atom
+    active = _moments(problem, below(delta), y)
     last = edge(active, y)
     reach = xp.where(last < xp.inf, last, xp.where(delta < xp.inf, delta - atom, 1.0))
     w = xp.maximum(reach - y, 0.0)
-    w *= active
-    penalty, mass, first, outside = problem.reduce.sum(w, active, active * y, p - active)
+    w *= active.masses
+    w *= active.unit
+    (penalty,) = problem.reduce.sum(w)
     safe = xp.where(penalty > 0, penalty, 1.0)
     # δ − λ, for half of χ²
-    shift = atom + (first + safe * outside) / xp.where(mass > 0, mass, 1.0)
-    return Answer(w / safe, safe, shift)
+    mass = xp.where(active.mass > 0, active.mass, 1.0)
+    shift = atom + active.mean + safe * active.outside / mass
+    w /= safe
+    return Answer(w, safe, shift)
+
+
+def _moments(problem: Problem, masses: Array, x: Array) -> Active:
+    """Sum up the masses; counts of atoms, whose unit is the share of one, are exact."""
+    if problem.even:
+        unit = problem.p[..., :1]
+        mass, first = problem.reduce.sum(masses, (masses, x))
+        outside = unit * (x.shape[-1] - mass)
+        return Active(unit, masses, unit * mass, outside, first / problem.xp.where(mass > 0, mass, 1.0))
+    mass, first, outside = problem.reduce.sum(masses, (masses, x), problem.p - masses)
+    return Active(1.0, masses, mass, outside, first / problem.xp.where(mass > 0, mass, 1.0))

@@ -38,7 +38,7 @@ def generic_penalty(problem: Problem, divergence: Divergence, penalty: Array, do
         start = start / (limit - start)
     start = xp.where(flat, 1.0, start)
     eps = float(xp.finfo(penalty.dtype).eps)
-    z = find_root(
+    (z,) = find_root(
         xp,
         residual,
         start,
@@ -64,7 +64,7 @@ def generic_ball(problem: Problem, divergence: Divergence, radius: Array, done: 
         value = divergence_of(problem, divergence, generic_penalty(problem, divergence, 1 / t, done).q)
         return xp.sqrt(xp.where(value > 0, value, 0.0)) - xp.sqrt(radius), None
 
-    t = find_root(
+    (t,) = find_root(
         xp, residual, start, low=0 * start, high=0 * start + xp.inf, done=done,
         noise=rounding(problem, radius), steps=STEPS,
     )  # fmt: skip

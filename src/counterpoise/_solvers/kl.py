@@ -1,22 +1,39 @@
-"""Exponential weights: the KL penalty in closed form, its radius by Newton."""
+"""Exponential weights: the KL penalty in closed form, its radius by Halley's method."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from .._problem import Answer, Problem
 from .._roots import find_root
 from .._types import Array
-from .ball import STEPS, rounding, spread, squared
+from .._xp import anywhere
+from .ball import STEPS, rounding, squared
 
 
-def kl_at(problem: Problem, t: Array) -> Answer:
-    """Exponential weights at t = R/λ."""
-    w, mass, log_mass, centre, _, _ = _tilt(problem, t)
-    penalty = 1 / problem.xp.where(t > 0, t, 1.0)
-    return Answer(w / mass, penalty, centre - penalty * log_mass)
+class Tilt(NamedTuple):
+    """Weights w = p e^z at z = t(c − x), t = R/λ, and what their normalisation takes; all but w (..., 1)."""
+
+    t: Array
+    w: Array
+    mass: Array
+    log_mass: Array
+    centre: Array
+
+    def answer(self, problem: Problem) -> Answer:
+        """Normalise."""
+        penalty = 1 / problem.xp.where(self.t > 0, self.t, 1.0)
+        return Answer(self.w / self.mass, penalty, self.centre - penalty * self.log_mass)
 
 
-def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Return w = p e^z at z = t(c − x), Σ w, its logarithm, c, and mean and variance of z under w/Σw.
+def kl_penalty(problem: Problem, penalty: Array) -> Answer:
+    """Exponential weights at λ/R, in closed form."""
+    t = 1 / penalty
+    return _tilt(problem, t, fine=anywhere(t < 0.25))[0].answer(problem)
+
+
+def _tilt(problem: Problem, t: Array, *, fine: bool) -> tuple[Tilt, Array]:
+    """Tilt the prior; return z as well. Unless ``fine``, log Σ w may have the absolute error of a rounding of 1.
 
     The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
     with: on a large row a fresh array costs more than the arithmetic.
@@ -25,30 +42,57 @@ def _tilt(problem: Problem, t: Array) -> tuple[Array, Array, Array, Array, Array
     centre = xp.minimum(problem.mean, 1 / xp.where(t > 1, t, 1.0))
     z = centre - problem.x
     z *= t
-    change = xp.expm1(z)
-    change *= p
     w = xp.exp(z)
     w *= p
-    first = w * z
-    z *= first
-    mass, growth, mean, square = problem.reduce.sum(w, change, first, z)
+    (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
-    log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(mass))
-    mean = mean / mass
-    return w, mass, log_mass, centre, mean, square / mass - mean * mean
+    log_mass = xp.log(mass)
+    if fine:
+        (growth,) = problem.expect(xp.expm1(z))
+        log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), log_mass)
+    return Tilt(t, w, mass, log_mass, centre), z
 
 
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
-    """Newton on √KL(t) − √ρ in t = R/λ."""
+    """Halley's method on √KL(t) − √ρ in t = R/λ, from the root of the cubic that KL(t) is at t = 0."""
     xp = problem.xp
-    start = xp.sqrt(2 * radius / spread(problem))
+    fine = anywhere(radius < 1 / 64)
+    noise = rounding(problem, radius)
+    if not fine:
+        noise += 2 * float(xp.finfo(noise.dtype).eps) / xp.sqrt(radius)
 
-    def residual(t: Array) -> tuple[Array, Array]:
-        _, _, log_mass, _, mean, variance = _tilt(problem, t)
-        return squared(xp, mean - log_mass, variance / t, radius)
+    def residual(t: Array) -> tuple[Array, ...]:
+        tilt, z = _tilt(problem, t, fine=fine)
+        first = tilt.w * z
+        mean, second = problem.reduce.sum(first, (first, z))
+        first *= z
+        (third,) = problem.reduce.sum((first, z))
+        mean, second, third = mean / tilt.mass, second / tilt.mass, third / tilt.mass
+        variance = second - mean * mean
+        skew = third - mean * (3 * second - 2 * mean * mean)
+        value = mean - tilt.log_mass
+        gap, slope = squared(xp, value, variance / t, radius)
+        # d²√D/dt² from D' = V/t and D'' = (V + κ₃)/t²; Halley's step is Newton's with this slope
+        bend = (variance + skew) / (t * t) - 2 * slope * slope
+        bend = bend / (2 * xp.where(value > 0, xp.sqrt(xp.where(value > 0, value, 1.0)), 1.0))
+        steep = slope - gap * bend / (2 * xp.where(slope > 0, slope, 1.0))
+        return gap, xp.where(steep > 0.5 * slope, steep, slope), *tilt
 
-    t = find_root(
-        xp, residual, xp.where(done, 1.0, start), low=0 * start, high=0 * start + xp.inf, done=done,
-        noise=rounding(problem, radius), steps=STEPS,
+    one = xp.ones_like(radius)
+    _, *tilt = find_root(
+        xp, residual, xp.where(done, one, _first(problem, radius)), low=0 * one, high=one + xp.inf,
+        done=done, noise=noise, steps=STEPS, kept=Tilt(one, problem.x, one, 0 * one, 0 * one),
     )  # fmt: skip
-    return kl_at(problem, t)
+    return Tilt(*tilt).answer(problem)
+
+
+def _first(problem: Problem, radius: Array) -> Array:
+    """Root of V t²/2 − κ t³/3 = ρ to second order, V and κ the variance and third central moment of x."""
+    xp = problem.xp
+    off = problem.x - problem.mean
+    square = off * off
+    variance, third = problem.expect(square, (square, off))
+    safe = xp.where(variance > 0, variance, 1.0)
+    start = xp.sqrt(2 * radius / safe)
+    bend = third * start / (3 * safe)
+    return start / xp.minimum(xp.maximum(1 - bend, 0.5), 2.0)

@@ -63,7 +63,7 @@ def _power_root(
     def far(tau: Array) -> tuple[Array, Array]:
         return residual(tau, None)
 
-    tau = find_root(xp, far, start, low=low, high=high, done=done, noise=noise, steps=STEPS)
+    (tau,) = find_root(xp, far, start, low=low, high=high, done=done, noise=noise, steps=STEPS)
     if k < 0.25:  # the slope at the threshold is small, and log(slack)/k would cancel
         return _power_at(problem, divergence, tau, None)
     eps = float(xp.finfo(tau.dtype).eps)
@@ -76,7 +76,7 @@ def _power_root(
         return value, k * slope
 
     first = xp.maximum(edge - atom, eps * edge)
-    step = find_root(
+    (step,) = find_root(
         xp,
         near,
         first,
@@ -93,7 +93,8 @@ def power_penalty(problem: Problem, divergence: Power, penalty: Array, done: Arr
     """Newton on the power norm N(τ) = τW(τ)^k = λ, from the end where it is monotone."""
     xp, k = problem.xp, divergence.exponent - 1
     penalty = xp.where(done, 1.0, penalty * divergence.scale)
-    shrunk = penalty * xp.exp(-k * xp.log(xp.where(problem.mass > 0, problem.mass, 1.0)))
+    _, mass = problem.at_top()
+    shrunk = penalty * xp.exp(-k * xp.log(xp.where(mass > 0, mass, 1.0)))
     far = xp.minimum(shrunk, penalty + k) if k > 0 else xp.maximum(shrunk, penalty + k)
 
     def residual(tau: Array, slack: Array | None) -> tuple[Array, Array]:
