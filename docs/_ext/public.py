@@ -33,6 +33,8 @@ class Public(Directive):
 
     def run(self) -> list[nodes.Node]:
         package = importlib.import_module(self.arguments[0])
+        if "rest" in self.options:
+            self.state.document.settings.env.note_reread()  # other pages decide what is on this one
         names = self.options["names"].split() if "names" in self.options else sorted(package.__all__, key=self._place)
         values = {name: getattr(package, name) for name in names}
         wanted = {name: value for name, value in values.items() if self._wanted(value.__module__)}
