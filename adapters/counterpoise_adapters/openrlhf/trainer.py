@@ -90,7 +90,7 @@ def refuse(trainer: Any, config: RobustConfig) -> str:
     if getattr(trainer.strategy, "ring_attn_size", 1) > 1:
         raise ValueError("ring attention shares a text between ranks, with which weights were never run; set it to 1")
     if config.column is not None:
-        columns = getattr(trainer.train_dataloader.dataset, "columns", None)
+        columns = getattr(getattr(trainer.train_dataloader, "dataset", None), "columns", None)
         if columns is None:
             raise ValueError(
                 f"objective {config.objective!r} needs the column {config.column!r}, and OpenRLHF's datasets drop "

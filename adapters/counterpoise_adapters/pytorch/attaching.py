@@ -208,8 +208,9 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
     """Evaluate with a model in training, as a first look at losses does."""
     training = model.training
     model.eval()
-    for module in model.modules():  # a reward model of OpenRLHF's normalises in evaluation only
-        module.training = bool(getattr(module, "normalize_reward", False)) and training
+    for module in model.modules():
+        if getattr(module, "normalize_reward", False):  # what OpenRLHF's reward models do in evaluation only
+            module.training = training
     try:
         yield
     finally:
