@@ -1,7 +1,7 @@
 """What estimators of a kernel density ratio share: labelled rows in, cross-fitted ratios and a held-out score out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -24,9 +24,10 @@ except ImportError:  # scikit-learn 1.5: a method
         return estimator._validate_data(X, **options)
 
 
-__all__ = ["KernelRatio", "TwoSamples", "seed_of"]
+__all__ = ["Amounts", "KernelRatio", "TwoSamples", "floats", "seed_of"]
 
 Floats = NDArray[np.float64]
+Amounts = float | Sequence[float] | None
 
 
 class TwoSamples(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -171,3 +172,8 @@ def seed_of(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def floats(amounts: Any) -> Any:
+    """Return numbers of any library, one or a sequence, as Python's floats, which the core takes."""
+    return None if amounts is None else np.asarray(amounts, dtype=np.float64).tolist()

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import counterpoise as cp
 
-from ._kernel_base import TwoSamples, seed_of
+from ._kernel_base import Amounts, TwoSamples, floats, seed_of
 
 __all__ = ["KMM"]
 
@@ -21,8 +21,9 @@ class KMM(TwoSamples):
 
     Parameters
     ----------
-    bandwidth : float, optional
-        σ > 0 in units of the standardised columns; default the median distance.
+    bandwidth : float or sequence of float, optional
+        σ > 0 in units of the standardised columns, one or a grid; default the median distance. A grid is searched by
+        the discrepancy to held-out target rows.
     bound : float, default 1000
         B, at least 1.
     slack : float, optional
@@ -39,8 +40,8 @@ class KMM(TwoSamples):
     ratio_ : array, shape (n,)
         Weights of the training rows in their places, in [0, B]; NaN at the target rows, which get none: take
         ``ratio_[y != target_]``.
-    discrepancy_, gap_ : float
-        Squared maximum mean discrepancy that is left, and how much lower it could be at most.
+    discrepancy_, gap_, bandwidth_ : float
+        Squared maximum mean discrepancy that is left, how much lower it could be at most, and the σ in use.
     classes_, target_
         All labels, and the target's.
 
@@ -68,7 +69,7 @@ class KMM(TwoSamples):
     def __init__(
         self,
         *,
-        bandwidth: float | None = None,
+        bandwidth: Amounts = None,
         bound: float = 1000.0,
         slack: float | None = None,
         tolerance: float | None = None,
@@ -99,10 +100,10 @@ class KMM(TwoSamples):
         """
         X, inside = self._read_rows(X, y)
         found = cp.kernel_mean_matching(
-            target=X[inside], train=X[~inside], bandwidth=self.bandwidth, bound=self.bound, slack=self.slack,
+            target=X[inside], train=X[~inside], bandwidth=floats(self.bandwidth), bound=self.bound, slack=self.slack,
             tolerance=self.tolerance, seed=seed_of(self.random_state),
         )  # fmt: skip
         self.ratio_: NDArray[np.float64] = np.full(len(X), np.nan)
         self.ratio_[~inside] = found.weights
-        self.discrepancy_, self.gap_ = float(found.discrepancy), float(found.gap)
+        self.discrepancy_, self.gap_, self.bandwidth_ = (float(v) for v in found[1:4])
         return self

@@ -1,18 +1,14 @@
 """Kernel density ratios as scikit-learn estimators: `ULSIF`, `RuLSIF` and `KLIEP`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 import counterpoise as cp
 
-from ._kernel_base import KernelRatio
+from ._kernel_base import Amounts, KernelRatio, floats
 
 __all__ = ["KLIEP", "ULSIF", "RuLSIF"]
-
-Amounts = float | Sequence[float] | None
 
 
 class ULSIF(KernelRatio):
@@ -84,7 +80,7 @@ class ULSIF(KernelRatio):
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
-            cp.fit_ulsif, alpha=self._alpha, bandwidth=_floats(self.bandwidth), penalty=_floats(self.penalty),
+            cp.fit_ulsif, alpha=self._alpha, bandwidth=floats(self.bandwidth), penalty=floats(self.penalty),
             n_centres=int(self.n_centres), seed=seed,
         )  # fmt: skip
 
@@ -226,11 +222,6 @@ class KLIEP(KernelRatio):
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
-            cp.fit_kliep, bandwidth=_floats(self.bandwidth), n_centres=int(self.n_centres),
+            cp.fit_kliep, bandwidth=floats(self.bandwidth), n_centres=int(self.n_centres),
             folds=min(int(self.cv), least), seed=seed,
         )  # fmt: skip
-
-
-def _floats(amounts: Any) -> Any:
-    """Return numbers of any library, one or a sequence, as Python's floats, which the core takes."""
-    return None if amounts is None else np.asarray(amounts, dtype=np.float64).tolist()

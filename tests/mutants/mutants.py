@@ -110,11 +110,14 @@ MUTANTS = {
         "float(xp.log(xp.mean(at_s)) - xp.mean(xp.log(at_t)))",
         "float(-xp.mean(xp.log(at_t)))",
     ),
-    "class sizes left in": (
+    "class sizes left in": ("ratios/logistic.py", "math.log(n_t / n_s), all_reduce)", "0.0, all_reduce)"),
+    "shards not added up": (
         "ratios/logistic.py",
-        "offset = math.log(int(train.shape[0])) - math.log(int(target.shape[0]))",
-        "offset = 0.0",
+        "shards.summed(value, gradient, hessian)",
+        "(value, gradient, hessian)",
     ),
+    "as many pairs as the smaller sample": ("ratios/ulsif.py", "max(n_t, n_s), PAIRS", "min(n_t, n_s), PAIRS"),
+    "unbounded loss": ("ratios/ulsif.py", "beta = max(alpha, RELATIVE)", "beta = alpha"),
     "hull unchecked": (
         "ratios/log_linear.py",
         "if not float(gap) <= float(xp.finfo",
@@ -122,11 +125,17 @@ MUTANTS = {
     ),
     "determinants forgotten": ("ratios/gaussian.py", "xp.linalg.slogdet(covariance)[1]", "0.0"),
     "rows out of order": (
-        "ratios/select.py",
+        "ratios/cross.py",
         "xp.argsort(xp.concat(list(rows), axis=0))",
         "xp.concat(list(rows), axis=0)",
     ),
     "shift where there is none": ("ratios/select.py", "CLEAR = 1.5", "CLEAR = -99.0"),
+    "power found but not taken": (
+        "ratios/select.py",
+        "chosen, least = power * p, found",
+        "chosen, least = power, found",
+    ),
+    "few rows never sure": ("ratios/select.py", "SURE = 2.0", "SURE = 99.0"),
     "chunks not added": (
         "ratios/statistics.py",
         "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",

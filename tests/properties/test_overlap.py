@@ -137,8 +137,7 @@ def test_kernel_mean_matching_against_an_interior_point_solver(bound, slack):
     room = min(bound / np.sqrt(50), 0.1) if slack is None else slack
     w = np.asarray(found.weights)
     assert (w >= 0).all() and (w <= bound * (1 + 1e-12)).all() and abs(w.mean() - 1) <= room + 1e-9
-    pooled = (target.mean(0) + train.mean(0)) / 2
-    scale = np.sqrt(((target - pooled) ** 2).mean(0) / 2 + ((train - pooled) ** 2).mean(0) / 2)
+    scale = np.minimum(target.std(0), train.std(0))
 
     def kernel(x, y):
         return np.exp(-((((x[:, None] - y) / scale) ** 2).sum(axis=2)) / 2)
@@ -155,12 +154,43 @@ def test_kernel_mean_matching_against_an_interior_point_solver(bound, slack):
     assert float(found.discrepancy) - best <= float(found.gap) + 1e-8
 
 
+def test_kernel_mean_matching_searches_a_grid_by_target_rows_that_it_did_not_see():
+    from counterpoise.ratios.samples import split
+
+    generator = np.random.default_rng(6)
+    target, train = generator.normal(1, 1, (40, 1)), generator.normal(0, 1, (60, 1))
+    sigmas = [0.3, 1.0, 20.0]
+    found = cp.kernel_mean_matching(target=target, train=train, bandwidth=sigmas, folds=4, bound=10.0)
+    features = cp.gaussian_features(target=target, train=train)
+
+    def kernel(x, y, sigma):
+        return np.exp(-((((x[:, None] - y) / features.scale) ** 2).sum(axis=2)) / 2 / sigma**2)
+
+    def left(w, out):
+        return [w @ kernel(train, train, s) @ w - 2 * w @ kernel(train, out, s).mean(axis=1) for s in sigmas]
+
+    for i, sigma in enumerate(sigmas):
+        scores = []
+        for kept, out in split(target, 4, 0):
+            # the features of all rows set the scale: pass the same one in units of the kept rows
+            ratio = features.scale / cp.gaussian_features(target=target[kept], train=train).scale
+            one = cp.kernel_mean_matching(
+                target=target[kept], train=train, bandwidth=float(sigma * ratio[0]), bound=10.0
+            )
+            scores += left(one.weights / 60, target[out])
+        assert float(found.scores.score[i, 0]) == pytest.approx(np.mean(scores), abs=5e-3)
+    assert float(found.bandwidth) == sigmas[int(np.argmin(found.scores.score[:, 0]))] != 20.0
+
+
 def test_kernel_mean_matching_refuses_amounts_out_of_range():
     x = np.random.default_rng(5).normal(size=(20, 1))
     for options, says in [
         ({"bound": 0.5}, "bound is 0.5"),
         ({"slack": -1.0}, "slack is -1.0"),
         ({"tolerance": 0.0}, "tolerance"),
+        ({"bandwidth": 0.0}, "bandwidth holds 0.0"),
+        ({"bandwidth": []}, "bandwidth is empty"),
+        ({"bandwidth": [1.0, 2.0], "folds": 21}, "folds is 21, but a sample has 20 rows"),
     ]:
         with pytest.raises(ValueError, match=says):
             cp.kernel_mean_matching(target=x, train=x, **options)

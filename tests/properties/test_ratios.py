@@ -128,9 +128,35 @@ def test_log_linear_balances_and_is_nearest_to_uniform(seed):
     assert spent(weights) <= min(spent(weights + step), spent(weights - step))
 
 
+def test_log_linear_searches_a_grid_by_rows_of_both_samples_that_its_fits_did_not_see():
+    from counterpoise.ratios.samples import split
+
+    target, train = gaussians(28, 30, 40, shift=0.2)
+    penalties = [0.03, 1.0]
+    found = cp.fit_log_linear(target=target, train=train, features="gaussian", bandwidth=[1.0, 3.0], penalty=penalties)
+    assert found.scores.score.shape == (2, 2) and float(found.scores.score.min()) < 0.0  # better than r = 1
+    for i, sigma in enumerate([1.0, 3.0]):
+        features = found.features._replace(bandwidth=found.features.bandwidth * 0 + sigma)
+        for j, lam in enumerate(penalties):
+            losses = []
+            for (kept_t, out_t), (kept_s, out_s) in zip(split(target, 5, 0), split(train, 5, 1), strict=True):
+                one = cp.fit_log_linear(target=target[kept_t], train=train[kept_s], features=features, penalty=lam)
+                losses.append(np.log(cp.ratio(one, train[out_s]).mean()) - cp.log_ratio(one, target[out_t]).mean())
+            assert float(found.scores.score[i, j]) == pytest.approx(np.mean(losses), abs=1e-8)
+    best = np.unravel_index(np.argmin(found.scores.score), (2, 2))
+    assert (float(found.features.bandwidth), float(found.penalty)) == ([1.0, 3.0][best[0]], penalties[best[1]])
+    with pytest.raises(ValueError, match="one bandwidth and one penalty"):
+        cp.fit_log_linear(
+            target=target, train=train, features=found.features, penalty=penalties, all_reduce=lambda array, kind: array
+        )
+
+
 def test_log_linear_says_when_no_weights_balance():
     with pytest.raises(RuntimeError, match="outside the hull of the training features"):
         cp.fit_log_linear(target=np.array([[2.0]]), train=np.array([[0.0], [1.0]]))
+    both = np.array([[2.0], [2.5]]), np.array([[0.0], [1.0]])
+    scores = cp.fit_log_linear(target=both[0], train=both[1], penalty=[0.0, 0.1], folds=2).scores.score
+    assert scores[0, 0] == np.inf and np.isfinite(scores[0, 1])
     cp.fit_log_linear(target=np.array([[2.0]]), train=np.array([[0.0], [1.0]]), penalty=0.1)
 
 
@@ -517,6 +543,8 @@ def test_amounts_out_of_range_are_refused():
         (lambda: cp.fit_logistic(target=target, train=train, features="cubic"), "features is 'cubic'"),
         (lambda: cp.fit_logistic(target=target, train=train, bandwidth=1.0), "linear features have none"),
         (lambda: cp.fit_log_linear(target=target, train=train, penalty=-1.0), "penalty holds -1.0"),
+        (lambda: cp.fit_log_linear(target=target, train=train, features="cubic"), "features is 'cubic'"),
+        (lambda: cp.fit_log_linear(target=target, train=train, bandwidth=1.0), "linear features have none"),
         (lambda: cp.fit_ratio(target=target, train=train, method="best"), "method is 'best'"),
         (lambda: cp.fit_ratio(target=target[:1], train=train), "comparing methods holds rows out"),
         (lambda: cp.linear_features(target=target, train=train, degree=3), "degree is 3"),

@@ -13,6 +13,8 @@ import counterpoise as cp
 
 Floats = NDArray[np.float64]
 Method = Callable[[Floats, Floats, Floats], Floats]
+WIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+"""Multiples of the median distance; adapt's KLIEP, which is slow, gets three of them."""
 
 
 def _ours(fit: Callable[..., cp.Ratio]) -> Method:
@@ -63,6 +65,41 @@ def _changepoynt(alpha: float) -> Method:
     return run
 
 
+def _adapt(name: str, widths: tuple[float, ...], **options: Any) -> Method:
+    """Give it bandwidths that ours searches: gamma = 1/2σ², σ the median distance times some widths."""
+
+    def run(target: Floats, train: Floats, fresh: Floats) -> Floats:
+        from adapt import instance_based
+
+        median = float(cp.gaussian_features(target=target, train=train).bandwidth)
+        gammas = [0.5 / (median * m) ** 2 for m in widths]
+        model = getattr(instance_based, name)(kernel="rbf", gamma=gammas, verbose=0, random_state=0, **options)
+        model.fit_weights(*(_standardised(x, target, train) for x in (train, target)))
+        return np.asarray(model.predict_weights(_standardised(fresh, target, train))).ravel()
+
+    return run
+
+
+def _standardised(x: Floats, target: Floats, train: Floats) -> Floats:
+    pooled = np.vstack([target, train])
+    spread = pooled.std(axis=0)
+    return np.asarray((x - pooled.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+
+
+def _skada(name: str, **options: Any) -> Method:
+    """Weigh fresh rows as if they were rows of the source; it has no other way to say what new rows are worth."""
+
+    def run(target: Floats, train: Floats, fresh: Floats) -> Floats:
+        from skada import _reweight
+
+        adapter = getattr(_reweight, f"{name}ReweightAdapter")(**options)
+        domains = np.r_[np.full(len(train), 1), np.full(len(target), -2)]
+        adapter.fit(np.vstack([train, target]), sample_domain=domains)
+        return np.asarray(adapter.compute_weights(fresh, sample_domain=np.ones(len(fresh), dtype=int)))
+
+    return run
+
+
 def _classifier(make: Callable[[], Any]) -> Method:
     """Do what a careful user does: standardise, classify, take the class sizes out."""
 
@@ -101,10 +138,7 @@ def _classifiers() -> dict[str, Method]:
 def available() -> tuple[dict[str, Method], dict[str, str]]:
     """Return ours and the peers that are there, and why others are not."""
     found = dict(OURS)
-    absent = {
-        "adapt": "needs TensorFlow to import",
-        "skada": "its reweighting returns weights of the training rows only, not ratios at new rows",
-    }
+    absent = {}
     groups: dict[str, tuple[str, dict[str, Method]]] = {
         "densratio": ("densratio", {f"densratio {m}": _densratio(m) for m in ("uLSIF", "RuLSIF", "KLIEP")}),
         "insurance-covariate-shift": (
@@ -113,6 +147,23 @@ def available() -> tuple[dict[str, Method], dict[str, str]]:
                 "insurance uLSIF": _insurance("RuLSIF", alpha=0.0),
                 "insurance RuLSIF": _insurance("RuLSIF", alpha=0.1),
                 "insurance KLIEP": _insurance("KLIEP"),
+            },
+        ),
+        "adapt": (
+            "adapt",
+            {
+                "adapt uLSIF": _adapt("ULSIF", WIDTHS, lambdas=[1e-3, 1e-2, 1e-1, 1.0]),
+                "adapt RuLSIF": _adapt("RULSIF", WIDTHS, alpha=0.1, lambdas=[1e-3, 1e-2, 1e-1, 1.0]),
+                "adapt KLIEP": _adapt("KLIEP", WIDTHS[3:8:2]),
+            },
+        ),
+        "skada": (
+            "skada",
+            {
+                "skada KLIEP": _skada("KLIEP", gamma="auto", random_state=0),
+                "skada density": _skada("Density"),
+                "skada Gaussian": _skada("Gaussian"),
+                "skada classifier": _skada("Discriminator"),
             },
         ),
         "changepoynt": (

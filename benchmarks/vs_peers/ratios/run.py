@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is loaded
 
 import argparse
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -16,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from peers import Method, available
-from problems import PROBLEMS, Problem
-from rich.console import Console
+from problems import PROBLEMS, VARIANTS, Problem
 from rich.progress import track
+from tables import table, wins
 
 
 def _work(method: Method, problem: Problem, alpha: float, queue: Any) -> None:
@@ -53,52 +54,46 @@ def measure(method: Method, problem: Problem, alpha: float, limit: float) -> tup
 
 
 def main() -> None:
-    """Run everything, print a table a size, write it as JSON."""
+    """Run everything, print tables as Markdown, write the numbers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000])
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
-    parser.add_argument("--only", default="", help="methods whose name holds this")
+    parser.add_argument("--variants", action="store_true", help="the second set of parameters, and other seeds")
+    parser.add_argument("--only", nargs="+", default=[""], help="methods whose names hold one of these")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a fit may take")
     parser.add_argument("--out", type=Path, default=Path("ratios.json"))
     options = parser.parse_args()
+    problems = VARIANTS if options.variants else PROBLEMS
+    first = 100 if options.variants else 0
     methods, absent = available()
-    methods = {name: method for name, method in methods.items() if options.only in name}
+    methods = {name: method for name, method in methods.items() if any(part in name for part in options.only)}
+    _compile(methods)
     results: list[dict[str, Any]] = []
     jobs = [(n, p, m) for n in options.sizes for p in options.problems for m in methods]
     for n, name, method in track(jobs, "fits", transient=True):
-        runs = [
-            measure(
-                methods[method],
-                PROBLEMS[name](n, np.random.default_rng(seed)),
-                0.1 if "RuLSIF" in method else 0.0,
-                options.limit,
-            )
-            for seed in range(options.seeds)
-        ]
-        error, variation, seconds, memory = np.median(np.array(runs, dtype=float), axis=0)
-        results.append(
-            {
-                "n": n,
-                "problem": name,
-                "method": method,
-                "nmse": error,
-                "tv": variation,
-                "seconds": seconds,
-                "mib": memory,
-            }
-        )
-    console = Console(width=200)
+        alpha = 0.1 if "RuLSIF" in method else 0.0
+        drawn = [problems[name](n, np.random.default_rng(first + seed)) for seed in range(options.seeds)]
+        runs = [measure(methods[method], problem, alpha, options.limit) for problem in drawn]
+        found = dict(zip(("nmse", "tv", "seconds", "mib"), np.median(np.array(runs, dtype=float), axis=0), strict=True))
+        results.append({"n": n, "problem": name, "method": method, **found})
+        options.out.write_text(json.dumps(results, indent=1))
     for n in options.sizes:
-        console.print(f"\nn = {n}: NMSE, and median processor seconds and MiB above the start", markup=False)
-        rows = [r for r in results if r["n"] == n]
-        for method in methods:
-            own = [r for r in rows if r["method"] == method]
-            cells = " ".join(f"{r['nmse']:8.4f}" if r["nmse"] < 1e3 else f"{r['nmse']:8.0e}" for r in own)
-            seconds, memory = (float(np.nanmedian([r[key] for r in own])) for key in ("seconds", "mib"))
-            console.print(f"{method:22} {cells} | {seconds:7.2f} {memory:7.0f}", markup=False)
-    console.print(f"problems: {', '.join(options.problems)}\nabsent: {absent}", markup=False)
-    options.out.write_text(json.dumps(results, indent=1))
+        rows = [row for row in results if row["n"] == n]
+        print(
+            f"\n### n = {n}\n\nNMSE\n\n{table(rows, 'nmse')}\n\nTotal variation\n\n{table(rows, 'tv')}\n\n{wins(rows)}"
+        )
+    print(f"\nabsent: {absent}")
+
+
+def _compile(methods: dict[str, Method]) -> None:
+    """Import and compile what peers do once, before processes are forked: a table of fits is not one of imports."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        tiny = PROBLEMS["scale"](40, np.random.default_rng(0))
+        for name, method in methods.items():
+            if name.startswith(("changepoynt", "adapt", "skada")):
+                method(tiny.target, tiny.train, tiny.fresh)
 
 
 if __name__ == "__main__":

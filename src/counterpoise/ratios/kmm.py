@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .._types import Array
 from ..projection import project_capped_simplex
 from .features import Features, gaussian_features
-from .samples import samples, squares
+from .grids import amounts, best_of, grid, with_bandwidth
+from .model import Scores
+from .samples import samples, split, squares
 
 __all__ = ["Matching", "kernel_mean_matching"]
 
@@ -26,21 +29,28 @@ class Matching(NamedTuple):
         Squared maximum mean discrepancy between the weighted training sample and the target.
     gap : array, shape ()
         How much lower any feasible weights' discrepancy can be at most.
+    bandwidth : array, shape ()
+        σ, in units of the scaled samples.
+    scores : Scores or None
+        The grid's; None if nothing was searched.
     """
 
     weights: Array
     discrepancy: Array
     gap: Array
+    bandwidth: Array
+    scores: Scores | None = None
 
 
 def kernel_mean_matching(
     *,
     target: Array,
     train: Array,
-    bandwidth: float | None = None,
+    bandwidth: float | Sequence[float] | None = None,
     bound: float = 1000.0,
     slack: float | None = None,
     tolerance: float | None = None,
+    folds: int = 5,
     seed: int = 0,
 ) -> Matching:
     """Solve min ‖E_train[w φ] − E_target[φ]‖² over 0 ≤ w ≤ B, |mean w − 1| ≤ ε, φ a Gaussian kernel's features.
@@ -54,16 +64,20 @@ def kernel_mean_matching(
         Target samples, the numerator; a vector is a sample of one feature.
     train : array, shape (n_train, d)
         Training samples, the denominator.
-    bandwidth : float, optional
-        σ in units of the scaled samples; default the median distance.
+    bandwidth : float or sequence of float, optional
+        σ in units of the scaled samples, one or a grid; default the median distance. Of a grid, the σ is chosen whose
+        weights leave the least discrepancy to target rows that they were not fitted to, on average over the kernels of
+        the grid: discrepancies of different kernels are not on one scale.
     bound : float
         B, at least 1.
     slack : float, optional
         ε ≥ 0; default the smaller of B/√n_train and 0.1. (The published default makes the constraint void.)
     tolerance : float, optional
         Largest gap of the squared discrepancy; default a tenth of its chance error, 0.1/n_train.
+    folds : int
+        Of the target, when a grid is searched.
     seed : int
-        Of the rows that the median distance is taken of.
+        Of the rows that the median distance is taken of, and of the folds.
 
     Returns
     -------
@@ -100,15 +114,48 @@ def kernel_mean_matching(
     if not most > 0:
         raise ValueError(f"tolerance is {tolerance!r}; a positive number is needed")
     room = min(bound / math.sqrt(n), 0.1) if slack is None else float(slack)
-    features = gaussian_features(target=target, train=train, n_centres=1, bandwidth=bandwidth, seed=seed)
+    features = gaussian_features(target=target, train=train, n_centres=1, seed=seed)
+    sigmas = [float(features.bandwidth)] if bandwidth is None else amounts("bandwidth", bandwidth, zero=False)
+    limits = (float(bound), (n * max(1 - room, 0.0), n * (1 + room)), most)
+    scores = None
+    if len(sigmas) > 1:
+        found = _held_out(xp, [with_bandwidth(features, s) for s in sigmas], target, train, limits, folds, seed)
+        sigmas, scores = [sigmas[best_of(found)[0]]], grid(xp, features.shift, sigmas, [0.0], found)
+    features = with_bandwidth(features, sigmas[0])
     kernel = _kernel(xp, features, train, train) / n**2
     pull = xp.mean(_kernel(xp, features, train, target), axis=1) / n
     constant = xp.mean(_kernel(xp, features, target, target))
-    w, gap = _descend(xp, kernel, pull, float(bound), (n * max(1 - room, 0.0), n * (1 + room)), most)
+    w, gap = _descend(xp, kernel, pull, *limits)
     if not float(gap) <= most:
         raise RuntimeError(f"the gap is {float(gap):.1e}, above the tolerance of {most:.1e}; pass a larger one")
     value = xp.sum(w * xp.matmul(kernel, w)) - 2 * xp.sum(w * pull) + constant
-    return Matching(w, xp.maximum(value, xp.zeros_like(value)), gap)
+    return Matching(w, xp.maximum(value, xp.zeros_like(value)), gap, features.bandwidth, scores)
+
+
+def _held_out(
+    xp: Any,
+    kernels: Sequence[Features],
+    target: Array,
+    train: Array,
+    limits: tuple[float, tuple[float, float], float],
+    folds: int,
+    seed: int,
+) -> list[list[float]]:
+    """Squared discrepancy to held-out target rows, up to a constant, averaged over the kernels; one per kernel."""
+    n, parts = int(train.shape[0]), list(split(target, folds, seed))
+    weights: list[list[Array]] = []
+    for features in kernels:
+        kernel = _kernel(xp, features, train, train) / n**2
+        pulls = [xp.mean(_kernel(xp, features, train, xp.take(target, kept, axis=0)), axis=1) / n for kept, _ in parts]
+        weights.append([_descend(xp, kernel, pull, *limits)[0] for pull in pulls])
+    totals = [0.0] * len(kernels)
+    for features in kernels:
+        kernel = _kernel(xp, features, train, train) / n**2
+        pulls = [xp.mean(_kernel(xp, features, train, xp.take(target, out, axis=0)), axis=1) / n for _, out in parts]
+        for k, of_folds in enumerate(weights):
+            for w, pull in zip(of_folds, pulls, strict=True):
+                totals[k] += float(xp.sum(w * xp.matmul(kernel, w)) - 2 * xp.sum(w * pull))
+    return [[total / (len(parts) * len(kernels))] for total in totals]
 
 
 def _kernel(xp: Any, features: Features, x: Array, y: Array) -> Array:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, linear_features
-from .grids import amounts
+from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
+from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .logistic import norm_of
 from .model import Ratio
 from .newton import minimise
-from .samples import samples
+from .samples import samples, split
 
 __all__ = ["fit_log_linear"]
 
 TOLERANCE = 1e-13
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 1))
+"""For Gaussian bumps, whose target means are hardly ever inside the hull of the training sample's."""
 
 
 def fit_log_linear(
     *,
     target: Array,
     train: Array,
-    features: Literal["linear", "quadratic"] | Features = "linear",
-    penalty: float = 0.0,
+    features: Literal["linear", "quadratic", "gaussian"] | Features = "linear",
+    bandwidth: float | Sequence[float] | None = None,
+    penalty: float | Sequence[float] | None = None,
+    n_centres: int = 100,
+    folds: int = 5,
+    seed: int = 0,
     all_reduce: AllReduce | None = None,
 ) -> Ratio:
     """Fit r = exp(φᵀθ)/E_train[exp(φᵀθ)]: min log E_train[exp(φᵀθ)] − θᵀE_target[φ] + ½ λ ‖θ‖².
@@ -37,24 +44,35 @@ def fit_log_linear(
         Target samples, the numerator; a vector is a sample of one feature.
     train : array, shape (n_train, d)
         Training samples, the denominator.
-    features : {"linear", "quadratic"} or Features
-        φ of the scaled samples.
-    penalty : float
-        λ ≥ 0.
+    features : {"linear", "quadratic", "gaussian"} or Features
+        φ of the scaled samples; ``"gaussian"`` takes bumps at target rows (Tsuboi's log-linear KLIEP).
+    bandwidth : float or sequence of float, optional
+        σ of Gaussian bumps in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4.
+    penalty : float or sequence of float, optional
+        λ ≥ 0, one or a grid; default 0, and for bumps 10⁻⁴ to 1 (nine values).
+    n_centres : int
+        Number of bumps.
+    folds : int
+        Of the cross-validation that a grid is searched by; it holds out both samples and scores by minus the
+        Donsker-Varadhan bound, log E_train[r] − E_target[log r].
+    seed : int
+        Of the centres and the folds.
     all_reduce : callable, optional
         ``all_reduce(array, "sum")`` adds up arrays over ranks that each hold a shard of both samples, and
-        ``all_reduce(array, "max")`` takes their maximum; needs ``features`` that are the same on all ranks.
+        ``all_reduce(array, "max")`` takes their maximum; needs ``features`` that are the same on all ranks, one
+        bandwidth and one penalty.
 
     Returns
     -------
     Ratio
         Its ``gap`` is the largest difference between the mean features of the reweighted training sample and the
-        target's, less what the penalty asks for, in standard deviations.
+        target's, less what the penalty asks for, in standard deviations. With the whole grid's held-out losses,
+        infinite where a fold cannot be balanced.
 
     Raises
     ------
     TypeError, ValueError
-        Samples that cannot be used, as `gaussian_features`; a negative penalty.
+        Samples that cannot be used, as `gaussian_features`; amounts out of their range; too few rows for the folds.
     RuntimeError
         No weights balance the features: the target's mean is outside the hull of the training features, or at its
         edge.
@@ -73,18 +91,46 @@ def fit_log_linear(
     (array([0.1162, 0.2676, 0.6162]), 1.5)
     """
     xp, target, train = samples(target, train)
-    (lam,) = amounts("penalty", penalty, zero=True)
-    if isinstance(features, Features):
-        base = features
-    elif all_reduce is not None:
+    if all_reduce is not None and not isinstance(features, Features):
         raise ValueError("all_reduce needs the same features on every rank; pass them")
-    elif features in ("linear", "quadratic"):
-        base = linear_features(target=target, train=train, degree=1 if features == "linear" else 2)
-    else:
-        raise ValueError(f"features is {features!r}; 'linear', 'quadratic' or Features are needed")
-    goal = _mean(xp, blocks_of(xp, base, target), all_reduce)
-    blocks = blocks_of(xp, base, train)
-    norm = norm_of(xp, base, int(goal.shape[0]), target) * lam
+    base = _prepared(features, target, train, n_centres, seed)
+    gaussian = base.kind == "gaussian"
+    if bandwidth is not None and not gaussian:
+        raise ValueError(f"bandwidth is {bandwidth!r}, but {base.kind} features have none; leave it out")
+    sigmas = bandwidths(base, bandwidth, given=isinstance(features, Features) or not gaussian)
+    lambdas = amounts("penalty", (PENALTIES if gaussian else 0.0) if penalty is None else penalty, zero=True)
+    scores = None
+    if len(sigmas) * len(lambdas) > 1:
+        if all_reduce is not None:
+            raise ValueError("all_reduce needs one bandwidth and one penalty: shards do not fold as the whole does")
+        found = [
+            [_held_out_loss(xp, with_bandwidth(base, sigma), target, train, lam, folds, seed) for lam in lambdas]
+            for sigma in sigmas
+        ]
+        (s, p), scores = best_of(found), grid(xp, base.shift, sigmas, lambdas, found)
+        sigmas, lambdas = [sigmas[s]], [lambdas[p]]
+    chosen = with_bandwidth(base, sigmas[0])
+    theta, gap = _balanced(xp, chosen, target, train, lambdas[0], all_reduce)
+    return Ratio("log_linear", chosen, theta, 0.0, xp.zeros_like(gap) + lambdas[0], gap, scores)
+
+
+def _prepared(features: str | Features, target: Array, train: Array, n_centres: int, seed: int) -> Features:
+    if isinstance(features, Features):
+        return features
+    if features in ("linear", "quadratic"):
+        return linear_features(target=target, train=train, degree=1 if features == "linear" else 2)
+    if features != "gaussian":
+        raise ValueError(f"features is {features!r}; 'linear', 'quadratic', 'gaussian' or Features are needed")
+    return gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
+
+
+def _balanced(
+    xp: Any, features: Features, target: Array, train: Array, lam: float, all_reduce: AllReduce | None = None
+) -> tuple[Array, Array]:
+    """Solve at one bandwidth and penalty; return the coefficients and how far the weights are from balance."""
+    goal = _mean(xp, blocks_of(xp, features, target), all_reduce)
+    blocks = blocks_of(xp, features, train)
+    norm = norm_of(xp, features, int(goal.shape[0]), target) * lam
 
     def derivatives(theta: Array) -> tuple[Array, Array, Array]:
         log_mass, mean, second = _moments(xp, blocks, theta, all_reduce)
@@ -100,8 +146,24 @@ def fit_log_linear(
             f"no weights balance the features (off by {float(gap):.1e} standard deviations): the target's mean is "
             "outside the hull of the training features, or at its edge; pass a penalty above 0, or fewer features"
         )
-    theta = xp.concat([theta[:1] - log_mass, theta[1:]], axis=0)
-    return Ratio("log_linear", base, theta, 0.0, xp.zeros_like(gap) + lam, gap, None)
+    return xp.concat([theta[:1] - log_mass, theta[1:]], axis=0), gap
+
+
+def _held_out_loss(
+    xp: Any, features: Features, target: Array, train: Array, lam: float, folds: int, seed: int
+) -> float:
+    """Minus the Donsker-Varadhan bound on rows that the fit did not see; infinite where a fold cannot be balanced."""
+    losses = []
+    for (kept_t, out_t), (kept_s, out_s) in zip(split(target, folds, seed), split(train, folds, seed + 1), strict=True):
+        try:
+            theta, _ = _balanced(xp, features, xp.take(target, kept_t, axis=0), xp.take(train, kept_s, axis=0), lam)
+        except RuntimeError:
+            return math.inf
+        of_target = _mean(xp, blocks_of(xp, features, xp.take(target, out_t, axis=0)), None)
+        log_mass, _, _ = _moments(xp, blocks_of(xp, features, xp.take(train, out_s, axis=0)), theta, None)
+        losses.append(float(log_mass - xp.sum(theta * of_target)))
+    loss = sum(losses) / len(losses)
+    return loss if math.isfinite(loss) else math.inf
 
 
 def _mean(xp: Any, blocks: Blocks, all_reduce: AllReduce | None) -> Array:
