@@ -17,9 +17,11 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.util.nodes import nested_parse_with_titles
 
 BAR = re.compile(r"\|(?=[^`]*(?:`[^`]*`[^`]*)*$)")  # outside of `code`
+LETTER = re.compile(r"^(\s*)(\w\.(?:\s|$))")
 CLAIM = re.compile(r"^\s*:modules: (.+)$", re.MULTILINE)
 
 
@@ -81,11 +83,16 @@ def _entry(name: str, value: Any) -> list[str]:
 
 
 def _escape(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Keep |x| what it is in mathematics: to reStructuredText it is a substitution."""
-    lines[:] = [line if line.lstrip().startswith((">>>", "...")) else BAR.sub(r"\\|", line) for line in lines]
+    """Keep |x| a modulus and a description "l. A loss ..." a sentence: reStructuredText has other uses for both."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            lines[i] = LETTER.sub(r"\1\\\2", BAR.sub(r"\\|", line))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("public", Public)
-    app.connect("autodoc-process-docstring", _escape)
+    app.connect("autodoc-process-docstring", _escape, priority=400)  # before napoleon joins lines
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
     return {"parallel_read_safe": True}
