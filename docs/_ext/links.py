@@ -14,6 +14,7 @@ PACKAGES = [
     "counterpoise_adapters.pytorch",
     "counterpoise_adapters.trl",
     "counterpoise_adapters.sklearn",
+    "counterpoise_adapters.advise",
 ]
 WORDS = {"ratio"}  # columns and arguments have these names too
 CALL = re.compile(r"^((?:[A-Za-z_]+\.)*)([A-Za-z_]\w*)(\(.*\))?$")

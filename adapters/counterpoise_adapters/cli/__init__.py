@@ -1,7 +1,7 @@
-"""The ``counterpoise`` command: weigh a file, compare ways to train on it, or watch a demonstration.
+"""The ``counterpoise`` command: weigh a file, advise on it, compare ways to train on it, or demonstrate.
 
-The commands live one to a file (``weigh.py``, ``compare.py``, ``demo.py``) and are registered in
-``app.py``.  What they share is in ``errors.py`` (wrong input as one line), ``files.py`` (reading and
+The commands live one to a file (``weigh.py``, ``advise.py``, ``compare.py``, ``demo.py``) and are
+registered in ``app.py``.  What they share is in ``errors.py`` (wrong input as one line), ``files.py`` (reading and
 writing rows as a stream), ``rows.py`` (columns, target filters) and ``features.py`` (rows into a matrix).
 """
 

@@ -23,6 +23,6 @@ def _commands() -> None:
     """Keep `counterpoise COMMAND` a group of commands, however many are registered."""
 
 
-for _name in ("weigh", "compare", "demo"):
+for _name in ("weigh", "advise", "compare", "demo"):
     if find_spec(f"{__package__}.{_name}") is not None:
         app.command(_name)(getattr(import_module(f"{__package__}.{_name}"), _name))

@@ -22,7 +22,9 @@ from .progress import steps
 from .scan import numbered_rows, sample_rows, scan
 from .weighing import name_sources, target_filter
 
-__all__ = ["CompareOptions", "Lists", "read_lists", "run", "split_outcomes"]
+__all__ = [
+    "CompareOptions", "Lists", "PairOptions", "read_features", "read_lists", "reduce_sides", "run", "split_outcomes",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 _BATCH = 2048
@@ -32,12 +34,18 @@ _LARGEST = 1e100  # beyond it squares, which scaling needs, leave the range of f
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(InputOptions):
-    """The options of ``counterpoise compare``, under their names on the command line."""
+class PairOptions(InputOptions):
+    """Which columns hold the two responses: common to ``compare`` and ``advise``."""
 
     chosen: str
     rejected: str
     numbers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(PairOptions):
+    """The options of ``counterpoise compare``, under their names on the command line."""
+
     target_rows: int | None = None
     other_rows: int | None = None
     test_share: float = 0.3
@@ -60,6 +68,8 @@ class Lists:
         Equal for pairs of one prompt.
     names : tuple of str
         Of the sources.
+    kept : array of bool
+        Which rows of the file these are.
     """
 
     chosen: Matrix
@@ -67,6 +77,7 @@ class Lists:
     source: NDArray[np.int64]
     key: NDArray[np.uint64]
     names: tuple[str, ...]
+    kept: NDArray[np.bool_]
 
 
 def run(options: CompareOptions) -> None:
@@ -90,37 +101,50 @@ def run(options: CompareOptions) -> None:
     write_comparison({options.data.name: (outcomes, found)}, options.out)
 
 
-def read_lists(options: CompareOptions) -> Lists:
+def read_lists(options: PairOptions, *, most: int = _MOST_ROWS) -> Lists:
     """Read the pairs of a file into features.
 
     Parameters
     ----------
-    options : CompareOptions
+    options : PairOptions
         From the command line.
+    most : int
+        Number of rows that are drawn from a larger file.
     """
     table = open_input(options)
     made = [_featuriser(options, column) for column in (options.chosen, options.rejected)]
     wanted = target_filter(options)
     found = scan(table, made[0], target=wanted, group=options.group, new_columns=())
     names, source = name_sources(found, wanted, options, table)
-    kept = sample_rows(source, found.priority, most=_MOST_ROWS, target=0)
-    chosen, rejected = (_features(table, featuriser, kept) for featuriser in made)
+    kept = sample_rows(source, found.priority, most=most, target=0)
+    chosen, rejected = (read_features(table, featuriser, kept) for featuriser in made)
     if chosen.shape[1] != rejected.shape[1]:
         raise InputError(
             f"'{options.chosen}' has {chosen.shape[1]} numbers and '{options.rejected}' {rejected.shape[1]}; "
             "they must have the same",
             path=table.path,
         )
-    return Lists(chosen, rejected, source[kept], found.key[kept], names)
+    return Lists(chosen, rejected, source[kept], found.key[kept], names, kept)
 
 
-def _featuriser(options: CompareOptions, column: str) -> Featuriser:
+def _featuriser(options: PairOptions, column: str) -> Featuriser:
     if options.numbers:
         return make_featuriser(features=[column], embedder=options.embedder)
     return make_featuriser(text=[column], embedder=options.embedder, allow_null=options.allow_null)
 
 
-def _features(table: Table, featuriser: Featuriser, kept: NDArray[np.bool_]) -> Matrix:
+def read_features(table: Table, featuriser: Featuriser, kept: NDArray[np.bool_]) -> Matrix:
+    """Read the features of the rows that are kept; numbers too large to scale raise `InputError`.
+
+    Parameters
+    ----------
+    table : Table
+        The file.
+    featuriser : Featuriser
+        Names the columns.
+    kept : array of bool, shape (n,)
+        One per row of the file.
+    """
     rows = numbered_rows(table, featuriser, kept, f"reading {featuriser.columns[0]}")
     made = []
     for batch in batched(rows, _BATCH):
@@ -184,9 +208,22 @@ def _splits(lists: Lists, options: CompareOptions) -> Iterator[tuple[NDArray[np.
 
 
 def _reduce(lists: Lists, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Floats:
-    """Return standardised features, shape (train + test, 2, d), by a reduction learnt on training rows only."""
-    n = len(train)
-    sides = [side[np.concatenate([train, test])] for side in (lists.chosen, lists.rejected)]
+    rows = np.concatenate([train, test])
+    return np.stack(reduce_sides([side[rows] for side in (lists.chosen, lists.rejected)], len(train), seed), axis=1)
+
+
+def reduce_sides(sides: list[Matrix], n: int, seed: int) -> list[Floats]:
+    """Return standardised features of each side, shape (rows, d), by a reduction learnt on the first n rows only.
+
+    Parameters
+    ----------
+    sides : list of matrices
+        The same rows' chosen and rejected responses, or the one text of each: counts of words, or numbers.
+    n : int
+        Number of training rows.
+    seed : int
+        Of the reduction.
+    """
     if sparse.issparse(sides[0]):
         both = sparse.vstack([side[:n] for side in sides], format="csr")
         words = make_pipeline(TfidfTransformer(sublinear_tf=True), TruncatedSVD(min(_DIMENSIONS, n), random_state=seed))
@@ -194,4 +231,4 @@ def _reduce(lists: Lists, train: NDArray[np.int64], test: NDArray[np.int64], see
         length = [np.log1p(np.asarray(side.sum(axis=1))) for side in sides]
         sides = [np.hstack([words.transform(side), size]) for side, size in zip(sides, length, strict=True)]
     scale = StandardScaler().fit(np.concatenate([side[:n] for side in sides]))
-    return np.stack([scale.transform(side) for side in sides], axis=1)
+    return [scale.transform(side) for side in sides]

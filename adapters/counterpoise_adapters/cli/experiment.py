@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from counterpoise import effective_sample_size, raise_on_failure
-from counterpoise_adapters.sklearn import ClassifierRatio
+from counterpoise_adapters.advise._ratio import out_of_fold
 
 from .arms import ARMS, Arm
 from .policy import accuracy, fit_policy, ranking_losses
@@ -129,10 +126,7 @@ def run_split(split: Split, *, seed: int, advance: Callable[[], None] = lambda: 
         Called after every arm.
     """
     n = len(split.train)
-    model = ClassifierRatio(
-        make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)), calibrate="platt", target=0,
-        random_state=seed,
-    ).fit(split.train.reshape(n, -1), split.source, groups=split.key)  # fmt: skip
+    model = out_of_fold(split.train.reshape(n, -1), split.source, group=split.key, seed=seed)
     columns: list[tuple[float, float, float, float]] = []
     for arm in ARMS:
         l2, penalty = _choose(split, arm, model.ratio_, seed)

@@ -25,7 +25,7 @@ from .staging import Staging, writing
 from .summary import Summary, summarise
 from .weighing import Weighed
 
-__all__ = ["ShownRow", "print_summary", "render", "write_results"]
+__all__ = ["ShownRow", "fill", "print_summary", "render", "write_results"]
 
 _SHOWN = 8  # rows with the largest and with the smallest weights
 
@@ -112,9 +112,8 @@ def render(
     set_aside : sequence of pairs of str
         Shards that were left out, and why.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return fill(
+        "report.html.j2",
         file=options.data.name,
         out=options.out.name,
         summary=summary,
@@ -129,8 +128,27 @@ def render(
         heaviest=heaviest,
         lightest=lightest,
         set_aside=set_aside,
+    )
+
+
+def fill(template: str, **values: object) -> str:
+    """Return a page of this package, with the common style, the command line and the version filled in.
+
+    Parameters
+    ----------
+    template : str
+        Name of its file.
+    **values
+        What else it shows; text is escaped.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    here = files(__package__)
+    page = environment.from_string(here.joinpath(template).read_text(encoding="utf-8"))
+    return page.render(
+        style=Markup(here.joinpath("report.css").read_text(encoding="utf-8")),
         command=shlex.join(["counterpoise", *sys.argv[1:]]),
         version=counterpoise.__version__,
+        **values,
     )
 
 
