@@ -12,8 +12,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 import counterpoise as cp
 from counterpoise.ratios.model import LEAST
+from counterpoise.ratios.probability import log_mixture_ratio
 
 from ._log_odds import refuse_non_finite
+from ._shares import settle_shares
 
 try:
     from sklearn.utils.validation import validate_data
@@ -57,9 +59,12 @@ class TwoSamples(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
 
 class KernelRatio(TwoSamples):
-    """Fit the ratio of the target sample to the training sample; a subclass says how."""
+    """Fit the ratio of the target sample to the training sample, or to each source's; a subclass says how."""
 
     _alpha = 0.0
+    others: Any
+    target_share: Any
+    other_shares: Any
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         """Return ``fit(target=, train=)`` for samples of at least ``least`` rows."""
@@ -81,17 +86,61 @@ class KernelRatio(TwoSamples):
             Itself.
         """
         X, inside = self._read_rows(X, y)
-        self._check_sizes(int(inside.sum()), int((~inside).sum()))
-        target, train = X[inside], X[~inside]
+        groups = self._groups(np.asarray(y), inside)
+        logs = np.empty((len(X), len(groups)))
+        self.models_ = []
+        for column, (name, rows) in enumerate(groups):
+            self._check_sizes(int(inside.sum()), int(rows.sum()), name)
+            found, model = self._fit_pair(X[inside], X[rows])
+            self.models_.append(model)
+            # rows of the other sources are no part of this fit: its model is out-of-fold for them as it is
+            logs[:, column] = cp.log_ratio(model, X) if len(groups) > 1 else 0.0
+            logs[inside, column], logs[rows, column] = found.target_log_ratio, found.train_log_ratio
+        self.model_ = self.models_[0]
+        self.log_ratio_: Floats = logs[:, 0] if self.other_shares_ is None else self._plain(logs)
+        self.ratio_: Floats = np.exp(self._joined(logs))
+        return self
+
+    def _fit_pair(self, target: Floats, train: Floats) -> tuple[cp.CrossFit, cp.Ratio]:
+        """Fit the ratio of two samples, out of fold and to all rows."""
         least = min(len(target), len(train))
         folds, seed = int(self.cv), seed_of(self.random_state)
         kept = least - math.ceil(least / folds)
         found = cp.cross_fit(self._fitter(kept, seed), target=target, train=train, folds=folds, seed=seed)
-        self.model_ = self._fitter(least, seed)(target=target, train=train)
-        self.log_ratio_: Floats = np.empty(len(X))
-        self.log_ratio_[inside], self.log_ratio_[~inside] = found.target_log_ratio, found.train_log_ratio
-        self.ratio_: Floats = np.exp(self.log_ratio_)
-        return self
+        return found, self._fitter(least, seed)(target=target, train=train)
+
+    def _groups(self, labels: NDArray[Any], inside: NDArray[np.bool_]) -> list[tuple[str, NDArray[np.bool_]]]:
+        """Settle sources and shares; return the rows of every training sample."""
+        if self.others not in ("mixture", "sources"):
+            raise ValueError(f"others is {self.others!r}; 'mixture' or 'sources' is needed")
+        self.sources_ = self.classes_[self.classes_ != self.target_]
+        self.target_share_: float | None = None
+        self.other_shares_: list[float] | None = None
+        if self.others == "mixture":
+            if self.target_share is not None or self.other_shares is not None:
+                raise ValueError("others='mixture' needs no shares: the other rows are the mixture already")
+            return [("samples of other labels", ~inside)]
+        groups = [labels == source for source in self.sources_]
+        self.target_share_, self.other_shares_ = settle_shares(
+            self.target_share, self.other_shares, sources=self.sources_.tolist(), n_target=int(inside.sum()),
+            n_other=[int(rows.sum()) for rows in groups],
+        )  # fmt: skip
+        return [(f"samples of source {name}", rows) for name, rows in zip(self.sources_, groups, strict=True)]
+
+    def _plain(self, logs: Floats) -> Floats:
+        """Turn log relative ratios into those of p/q: (1 − α)r/(1 − αr), which r = 1/α would make infinite."""
+        if self._alpha == 0.0:
+            return logs
+        r = np.minimum(np.exp(logs), (1.0 - 1e-9) / self._alpha)
+        return np.asarray(logs + np.log1p(-self._alpha) - np.log1p(-self._alpha * r))
+
+    def _joined(self, logs: Floats) -> Floats:
+        """Log of the ratio to the training data, from columns of log ratios to each source."""
+        if self.target_share_ is None or self.other_shares_ is None:
+            return logs[:, 0]
+        return np.asarray(
+            log_mixture_ratio(self._plain(logs), target_share=self.target_share_, other_shares=self.other_shares_)
+        )
 
     def predict(self, X: Any) -> Floats:
         """Return the ratio at new rows, by the model that was fitted to all rows; fitted rows: see ``ratio_``.
@@ -111,9 +160,10 @@ class KernelRatio(TwoSamples):
     def score(self, X: Any, y: ArrayLike) -> float:
         """Return how well the ratio tells target rows from others: the Donsker-Varadhan bound, higher is better.
 
-        Mean log r over target rows − log mean r over the others (relative ratios: over the mixture that they are
-        relative to, so that scores at different α do not compare). It is at most the Kullback-Leibler divergence, in
-        nats, which the true ratio attains; r = 1 scores 0. Log ratios below −30 count as −30.
+        Mean log r over target rows − log mean r over the others; relative ratios, and ratios to sources, over the
+        mixture that they are relative to, so that scores at different α or shares do not compare. It is at most the
+        Kullback-Leibler divergence, in nats, which the true ratio attains; r = 1 scores 0. Log ratios below −30 count
+        as −30.
 
         Parameters
         ----------
@@ -136,21 +186,29 @@ class KernelRatio(TwoSamples):
                 "others; some of both are needed: pass cv=StratifiedKFold(shuffle=True) to GridSearchCV"
             )
         top = float(logs.max())
-        of_target, of_others = (float(np.mean(np.exp(logs[rows] - top))) for rows in (inside, ~inside))
-        mixed = self._alpha * of_target + (1.0 - self._alpha) * of_others
+        r = np.exp(logs - top)
+        if self.target_share_ is None or self.other_shares_ is None:
+            mixed = self._alpha * float(r[inside].mean()) + (1.0 - self._alpha) * float(r[~inside].mean())
+        else:
+            absent = [name for name in self.sources_.tolist() if name not in labels]
+            if absent:
+                raise ValueError(f"the rows to score hold none of source {absent[0]}; some of every source are needed")
+            of_sources = [float(r[labels == name].mean()) for name in self.sources_]
+            mixed = self.target_share_ * float(r[inside].mean()) + float(np.dot(self.other_shares_, of_sources))
         return float(np.mean(logs[inside])) - top - math.log(mixed)
 
     def _log_ratio(self, X: Any) -> Floats:
         check_is_fitted(self, "model_")
         refuse_non_finite(X)
-        return np.asarray(cp.log_ratio(self.model_, validate_data(self, X, dtype=np.float64, reset=False)))
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self._joined(np.stack([np.asarray(cp.log_ratio(model, X)) for model in self.models_], axis=1))
 
-    def _check_sizes(self, n_target: int, n_others: int) -> None:
+    def _check_sizes(self, n_target: int, n_others: int, others: str) -> None:
         for name, value, least in (("cv", self.cv, 2), ("n_centres", self.n_centres, 1)):
             if not isinstance(value, int | np.integer) or value < least:
                 raise ValueError(f"{name} is {value!r}; a whole number of at least {least} is needed")
         least = 4 if self.cv == 2 else self.cv  # outside of every fold two rows of each sample must be left
-        for what, size in ((f"samples of target {self.target_}", n_target), ("samples of other labels", n_others)):
+        for what, size in ((f"samples of target {self.target_}", n_target), (others, n_others)):
             if size < least:
                 advice = "add samples" if size < 3 else f"use cv={size}, or add samples"
                 raise ValueError(f"y holds {size} {what}; {self.cv} folds need at least {least}: {advice}")

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import counterpoise as cp
 
 from ._kernel_base import Amounts, KernelRatio, floats
+from ._shares import Shares
 
 __all__ = ["KLIEP", "ULSIF", "RuLSIF"]
 
@@ -29,6 +30,14 @@ class ULSIF(KernelRatio):
         Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
     target : label, optional
         Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
+    others : {"mixture", "sources"}, default "mixture"
+        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
+        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
+        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
+    target_share : float, optional
+        The target's share of the training data, for ``"sources"``; default its share of the rows.
+    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
+        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
     random_state : int, RandomState or None, default 0
         Seed of folds and centres.
 
@@ -37,10 +46,13 @@ class ULSIF(KernelRatio):
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 over rows
         that are not the target's.
-    model_ : counterpoise.Ratio
-        Fitted to all rows.
-    classes_, target_
-        All labels, and the target's.
+        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
+    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
+        Fitted to all rows; one per source.
+    target_share_, other_shares_
+        The shares used (None, None for ``"mixture"``).
+    classes_, target_, sources_
+        All labels, the target's, and the others.
 
     Raises
     ------
@@ -69,6 +81,9 @@ class ULSIF(KernelRatio):
         n_centres: int = 100,
         cv: int = 5,
         target: Any = None,
+        others: Literal["mixture", "sources"] = "mixture",
+        target_share: float | None = None,
+        other_shares: Shares | None = None,
         random_state: Any = 0,
     ) -> None:
         self.bandwidth = bandwidth
@@ -76,6 +91,9 @@ class ULSIF(KernelRatio):
         self.n_centres = n_centres
         self.cv = cv
         self.target = target
+        self.others = others
+        self.target_share = target_share
+        self.other_shares = other_shares
         self.random_state = random_state
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
@@ -105,6 +123,14 @@ class RuLSIF(ULSIF):
         Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
     target : label, optional
         Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
+    others : {"mixture", "sources"}, default "mixture"
+        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
+        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
+        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
+    target_share : float, optional
+        The target's share of the training data, for ``"sources"``; default its share of the rows.
+    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
+        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
     random_state : int, RandomState or None, default 0
         Seed of folds and centres.
 
@@ -112,10 +138,13 @@ class RuLSIF(ULSIF):
     ----------
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 under m.
-    model_ : counterpoise.Ratio
-        Fitted to all rows.
-    classes_, target_
-        All labels, and the target's.
+        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
+    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
+        Fitted to all rows; one per source.
+    target_share_, other_shares_
+        The shares used (None, None for ``"mixture"``).
+    classes_, target_, sources_
+        All labels, the target's, and the others.
 
     Raises
     ------
@@ -144,11 +173,15 @@ class RuLSIF(ULSIF):
         n_centres: int = 100,
         cv: int = 5,
         target: Any = None,
+        others: Literal["mixture", "sources"] = "mixture",
+        target_share: float | None = None,
+        other_shares: Shares | None = None,
         random_state: Any = 0,
     ) -> None:
         super().__init__(
-            bandwidth=bandwidth, penalty=penalty, n_centres=n_centres, cv=cv, target=target, random_state=random_state
-        )
+            bandwidth=bandwidth, penalty=penalty, n_centres=n_centres, cv=cv, target=target, others=others,
+            target_share=target_share, other_shares=other_shares, random_state=random_state,
+        )  # fmt: skip
         self.alpha = alpha
 
     @property
@@ -173,6 +206,14 @@ class KLIEP(KernelRatio):
         Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
     target : label, optional
         Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
+    others : {"mixture", "sources"}, default "mixture"
+        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
+        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
+        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
+    target_share : float, optional
+        The target's share of the training data, for ``"sources"``; default its share of the rows.
+    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
+        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
     random_state : int, RandomState or None, default 0
         Seed of folds and centres.
 
@@ -181,10 +222,13 @@ class KLIEP(KernelRatio):
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 over rows
         that are not the target's.
-    model_ : counterpoise.Ratio
-        Fitted to all rows.
-    classes_, target_
-        All labels, and the target's.
+        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
+    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
+        Fitted to all rows; one per source.
+    target_share_, other_shares_
+        The shares used (None, None for ``"mixture"``).
+    classes_, target_, sources_
+        All labels, the target's, and the others.
 
     Raises
     ------
@@ -212,12 +256,18 @@ class KLIEP(KernelRatio):
         n_centres: int = 100,
         cv: int = 5,
         target: Any = None,
+        others: Literal["mixture", "sources"] = "mixture",
+        target_share: float | None = None,
+        other_shares: Shares | None = None,
         random_state: Any = 0,
     ) -> None:
         self.bandwidth = bandwidth
         self.n_centres = n_centres
         self.cv = cv
         self.target = target
+        self.others = others
+        self.target_share = target_share
+        self.other_shares = other_shares
         self.random_state = random_state
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:

@@ -6,7 +6,7 @@ ratios against several sources into the ratio against their mixture. `ULSIF`, `R
 ratio itself; `KMM` is there to compare with.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,11 +22,11 @@ from ._folds import assign_folds
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, refuse_non_finite
+from ._shares import Shares, settle_shares
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
 Floats = NDArray[np.float64]
-Shares = Mapping[Any, float] | Sequence[float]
 
 
 class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -309,20 +309,6 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             if self.target_share is not None or self.other_shares is not None:
                 raise ValueError("others='mixture' needs no shares: the other rows are the mixture already")
             return
-        given = self.other_shares
-        if isinstance(given, Mapping):
-            if set(given) != set(sources):
-                raise ValueError(f"other_shares names {sorted(map(str, given))}; the sources are {sources}")
-            given = [given[source] for source in sources]
-        if self.target_share is not None:
-            target_share = float(self.target_share)
-        else:
-            target_share = n_target / (n_target + sum(n_other)) if given is None else 1.0 - sum(given)
-        shares = [(1.0 - target_share) * n / sum(n_other) for n in n_other] if given is None else list(given)
-        if not 0.0 < target_share < 1.0:
-            raise ValueError(
-                f"the target's share is {target_share}; it must lie between 0 and 1 (training data without "
-                "target samples: others='mixture')"
-            )
-        mixture_ratio(np.zeros((1, len(sources))), target_share=target_share, other_shares=shares)  # checks
-        self.target_share_, self.other_shares_ = target_share, [float(share) for share in shares]
+        self.target_share_, self.other_shares_ = settle_shares(
+            self.target_share, self.other_shares, sources=sources, n_target=n_target, n_other=n_other
+        )

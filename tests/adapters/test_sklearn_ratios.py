@@ -111,6 +111,59 @@ def test_the_target_is_named_and_all_others_are_the_training_sample(model):
     assert clone(model).set_params(target=0).fit(X, y).ratio_[y == 0].mean() > 1.2
 
 
+def sources(n=150, seed=3):
+    """Target N(1, 1), sources N(0, 1) and N(-1, 1): labels 2, 0 and 1."""
+    generator = np.random.default_rng(seed)
+    y = generator.permutation(np.repeat([2, 0, 1], [n, 2 * n, n]))
+    return generator.normal(np.array([0.0, -1.0, 1.0])[y], 1.0)[:, None], y
+
+
+@pytest.mark.parametrize("model", ALL, ids=named)
+def test_each_source_has_a_ratio_and_the_shares_join_them(model):
+    X, y = sources()
+    shares = {"target_share": 0.2, "other_shares": {0: 0.5, 1: 0.3}}
+    model = clone(model).set_params(others="sources", cv=3, **shares).fit(X, y)
+    assert model.sources_.tolist() == [0, 1] and model.log_ratio_.shape == (len(y), 2) and len(model.models_) == 2
+    joined = 1 / (0.2 + 0.5 * np.exp(-model.log_ratio_[:, 0]) + 0.3 * np.exp(-model.log_ratio_[:, 1]))
+    np.testing.assert_allclose(model.ratio_, joined, rtol=1e-6)
+    # each pair is what two samples give: out of fold where it was fitted, its model elsewhere
+    pair = clone(model).set_params(others="mixture", target_share=None, other_shares=None).fit(X[y != 1], y[y != 1])
+    alpha = model.get_params().get("alpha", 0.0)
+    plain = np.exp(pair.log_ratio_) * (1 - alpha) / (1 - alpha * np.exp(pair.log_ratio_))
+    np.testing.assert_allclose(np.exp(model.log_ratio_[y != 1, 0]), plain, rtol=1e-6)
+    new = np.linspace(-2, 2, 41)[:, None]
+    truth = 1 / (0.2 + 0.5 * np.exp(0.5 - new[:, 0]) + 0.3 * np.exp(-2 * new[:, 0]))
+    found = model.predict(new)
+    assert (found <= 5.0 + 1e-9).all() and np.mean((found - truth) ** 2) < 0.15 * np.var(truth)
+    means = [model.ratio_[y == label].mean() for label in (2, 0, 1)]
+    assert np.dot(means, [0.2, 0.5, 0.3]) == pytest.approx(1.0, abs=0.15)
+    r = np.maximum(model.predict(X), np.exp(-30.0))
+    expected = np.log(r[y == 2]).mean() - np.log(np.dot([r[y == label].mean() for label in (2, 0, 1)], [0.2, 0.5, 0.3]))
+    assert model.score(X, y) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="none of source 1"):
+        model.score(X[y != 1], y[y != 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"others": "rest"}, "others is 'rest'; 'mixture' or 'sources'"),
+        ({"target_share": 0.5}, "others='mixture' needs no shares"),
+        ({"others": "sources", "target_share": 1.0}, "the target's share is 1.0"),
+        ({"others": "sources", "other_shares": {0: 1.0}}, "other_shares names"),
+        ({"others": "sources", "target_share": 0.5, "other_shares": [0.5, 0.5]}, "sum"),
+        ({"others": "sources", "cv": 60}, "y holds 50 samples of source 1; 60 folds"),
+    ],
+)
+def test_sources_and_shares_that_do_not_fit_are_refused(change, message):
+    X, y = sources(50)
+    if "cv" in change:
+        y = np.where((y == 1) & (np.cumsum(y == 1) > 50), 0, y)
+        X, y = np.r_[X, X[y == 2]], np.r_[y, y[y == 2]]
+    with pytest.raises(ValueError, match=message):
+        clone(ALL[0]).set_params(**change).fit(X, y)
+
+
 @pytest.mark.parametrize("model", ALL, ids=named)
 def test_scaling_first_changes_nothing(model):
     X, y = samples()

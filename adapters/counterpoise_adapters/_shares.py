@@ -1,0 +1,59 @@
+"""Shares of the training data: read, completed and checked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from counterpoise.ratios.probability import mixture_ratio
+
+__all__ = ["Shares", "settle_shares"]
+
+Shares = Mapping[Any, float] | Sequence[float]
+
+
+def settle_shares(
+    target_share: float | None, other_shares: Shares | None, *, sources: list[Any], n_target: int, n_other: list[int]
+) -> tuple[float, list[float]]:
+    """Return the target's share and the sources', which sum to 1; what is not given follows the numbers of rows.
+
+    Parameters
+    ----------
+    target_share : float or None
+        In (0, 1).
+    other_shares : mapping of source to float, sequence of float in the order of ``sources``, or None
+        Positive.
+    sources : list of labels
+        All labels but the target's.
+    n_target : int
+        Rows of the target.
+    n_other : list of int
+        Rows of each source.
+
+    Returns
+    -------
+    tuple of float and list of float
+        Shares that do not sum to 1, or are out of range, raise ValueError.
+
+    Examples
+    --------
+    >>> settle_shares(0.2, None, sources=["a", "b"], n_target=10, n_other=[30, 10])
+    (0.2, [0.6, 0.2])
+    """
+    given = other_shares
+    if isinstance(given, Mapping):
+        if set(given) != set(sources):
+            raise ValueError(f"other_shares names {sorted(map(str, given))}; the sources are {sources}")
+        given = [given[source] for source in sources]
+    if target_share is not None:
+        share = float(target_share)
+    else:
+        share = n_target / (n_target + sum(n_other)) if given is None else 1.0 - sum(given)
+    shares = [(1.0 - share) * n / sum(n_other) for n in n_other] if given is None else list(given)
+    if not 0.0 < share < 1.0:
+        raise ValueError(
+            f"the target's share is {share}; it must lie between 0 and 1 (training data without "
+            "target samples: others='mixture')"
+        )
+    mixture_ratio(np.zeros((1, len(sources))), target_share=share, other_shares=shares)  # checks
+    return share, [float(part) for part in shares]
