@@ -9,22 +9,43 @@ import torch
 from torch import Tensor
 
 import counterpoise as cp
+from counterpoise import kernels
+from counterpoise.kernels import Impl
 
 from ._implicit import point, value_gradients, weights_jvp, weights_vjp
 
 
 class _Problem(NamedTuple):
-    """What is not a tensor: the verb by name, its divergence as (name, exponent), CVaR's smoothing."""
+    """What is not a tensor: the verb by name, its divergence as (name, exponent), CVaR's smoothing, who solves."""
 
     verb: str
     divergence: cp.Divergence
     smoothing: float
+    impl: str = "auto"
 
     def solve(self, losses: Tensor, prior: Tensor, amount: Tensor) -> cp.Solution:
+        if self.impl != "reference" and (self.impl == "triton" or losses.is_cuda):
+            if self.has_kernel():
+                return self._by_kernel(losses, prior, amount)
+            if self.impl == "triton":
+                raise TypeError(f"{self.verb} has no kernel for {self.divergence!r}: leave impl at 'auto'")
         if self.verb == "cvar":
             return cp.cvar(losses, amount, prior=prior, smoothing=self.smoothing)
         verb = cp.penalized if self.verb == "penalized" else cp.constrained
         return verb(losses, self.divergence, amount, prior=prior)
+
+    def has_kernel(self) -> bool:
+        if self.verb == "cvar":
+            return self.smoothing == 0
+        if isinstance(self.divergence, cp.CressieRead):
+            return self.verb == "penalized" and 1 < self.divergence.a <= 2
+        return isinstance(self.divergence, cp.KL | cp.ChiSquare)
+
+    def _by_kernel(self, losses: Tensor, prior: Tensor, amount: Tensor) -> cp.Solution:
+        verb: Any = getattr(kernels, self.verb)
+        structure = () if self.verb == "cvar" else (self.divergence,)
+        arguments = (losses.detach(), *structure, amount.detach())
+        return verb(*arguments, prior=prior.detach(), impl=self.impl)  # type: ignore[no-any-return]
 
     def derive(
         self, losses: Tensor, prior: Tensor, amount: Tensor, solution: cp.Solution, up: Tensor, weigh: bool
@@ -115,9 +136,9 @@ def _encode(divergence: cp.Divergence) -> tuple[str, float]:
     return name, 0.0
 
 
-def _decode(verb: str, name: str, exponent: float, smoothing: float) -> _Problem:
+def _decode(verb: str, name: str, exponent: float, smoothing: float, impl: str) -> _Problem:
     divergence = cp.CressieRead(exponent) if name == "CressieRead" else getattr(cp, name)()
-    return _Problem(verb, divergence, smoothing)
+    return _Problem(verb, divergence, smoothing, impl)
 
 
 @torch.library.custom_op("counterpoise::solve", mutates_args=())
@@ -129,9 +150,10 @@ def _solve_op(
     divergence: str,
     exponent: float,
     smoothing: float,
+    impl: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Compiled route: one opaque op, so that its iterations may stop early. Forward mode is the eager route's."""
-    out = _decode(verb, divergence, exponent, smoothing).solve(losses, prior, amount)
+    out = _decode(verb, divergence, exponent, smoothing, impl).solve(losses, prior, amount)
     return tuple(v.clone() for v in out)
 
 
@@ -145,9 +167,9 @@ def _(losses: Tensor, prior: Tensor, amount: Tensor, *_: Any) -> Any:
 @torch.library.custom_op("counterpoise::derive", mutates_args=())
 def _derive_op(
     losses: Tensor, prior: Tensor, amount: Tensor, solution: list[Tensor], up: Tensor, weigh: bool,
-    verb: str, divergence: str, exponent: float, smoothing: float,
+    verb: str, divergence: str, exponent: float, smoothing: float, impl: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    problem = _decode(verb, divergence, exponent, smoothing)
+    problem = _decode(verb, divergence, exponent, smoothing, impl)
     grads = problem.derive(losses, prior, amount, cp.Solution(*solution), up, weigh)
     return tuple(g.clone() for g in grads)
 
@@ -169,7 +191,7 @@ def _compiled_backward(ctx: Any, *grads: Tensor | None) -> Any:
         if up is not None:
             parts = _derive_op(losses, prior, amount, solved, up, weigh, *ctx.structure)
             totals = [old + new for old, new in zip(totals, parts, strict=True)]
-    return *totals, None, None, None, None
+    return *totals, None, None, None, None, None
 
 
 _solve_op.register_autograd(_compiled_backward, setup_context=_save)
@@ -180,6 +202,8 @@ def _run(problem: _Problem, losses: Tensor, amount: float | Tensor, prior: Tenso
         raise TypeError(f"losses is a {type(losses).__name__}; counterpoise_adapters.pytorch takes torch tensors")
     if not losses.is_floating_point():
         raise TypeError(f"losses has dtype {losses.dtype}; real floating-point is needed")
+    if problem.impl not in ("auto", "reference", "triton"):
+        raise ValueError(f"impl is {problem.impl!r}; 'auto', 'reference' or 'triton' is needed")
     dtype = losses.dtype
     wide = losses.float() if torch.finfo(dtype).bits < 32 else losses
     prior = torch.ones_like(wide[..., :1]) if prior is None else prior.to(wide.dtype)
@@ -192,7 +216,7 @@ def _run(problem: _Problem, losses: Tensor, amount: float | Tensor, prior: Tenso
     amount = amount.expand(wide.shape[:-1])
     if torch.compiler.is_compiling():
         name, exponent = _encode(problem.divergence)
-        out = _solve_op(wide, prior, amount, problem.verb, name, exponent, problem.smoothing)
+        out = _solve_op(wide, prior, amount, problem.verb, name, exponent, problem.smoothing, problem.impl)
     else:
         out = _Solve.apply(problem, wide, prior, amount)  # type: ignore[no-untyped-call]
     weights, value, multiplier, shift, gap, status = out
@@ -210,6 +234,9 @@ def _documented(
     losses, *args, prior
         As in `counterpoise.{core.__name__}`; tensors among losses, prior and the penalty, radius or level may carry
         gradients. A user's divergence needs `curvature`.
+    impl : {{"auto", "reference", "triton"}}
+        "auto" solves on CUDA by `counterpoise.kernels` where that has a kernel, and by the core otherwise; "reference"
+        is the core, "triton" the kernel or an error.
 
     Returns
     -------
@@ -231,23 +258,41 @@ def _documented(
 
 @_documented(cp.penalized)
 def penalized(
-    losses: Tensor, divergence: cp.Divergence, penalty: float | Tensor, /, *, prior: Tensor | None = None
+    losses: Tensor,
+    divergence: cp.Divergence,
+    penalty: float | Tensor,
+    /,
+    *,
+    prior: Tensor | None = None,
+    impl: Impl = "auto",
 ) -> cp.Solution:
     """See `counterpoise.penalized`."""
-    return _run(_Problem("penalized", divergence, 0.0), losses, penalty, prior)
+    return _run(_Problem("penalized", divergence, 0.0, impl), losses, penalty, prior)
 
 
 @_documented(cp.constrained)
 def constrained(
-    losses: Tensor, divergence: cp.Divergence, radius: float | Tensor, /, *, prior: Tensor | None = None
+    losses: Tensor,
+    divergence: cp.Divergence,
+    radius: float | Tensor,
+    /,
+    *,
+    prior: Tensor | None = None,
+    impl: Impl = "auto",
 ) -> cp.Solution:
     """See `counterpoise.constrained`."""
-    return _run(_Problem("constrained", divergence, 0.0), losses, radius, prior)
+    return _run(_Problem("constrained", divergence, 0.0, impl), losses, radius, prior)
 
 
 @_documented(cp.cvar)
 def cvar(
-    losses: Tensor, level: float | Tensor, /, *, prior: Tensor | None = None, smoothing: float = 0.0
+    losses: Tensor,
+    level: float | Tensor,
+    /,
+    *,
+    prior: Tensor | None = None,
+    smoothing: float = 0.0,
+    impl: Impl = "auto",
 ) -> cp.Solution:
     """See `counterpoise.cvar`."""
-    return _run(_Problem("cvar", cp.KL(), float(smoothing)), losses, level, prior)
+    return _run(_Problem("cvar", cp.KL(), float(smoothing), impl), losses, level, prior)

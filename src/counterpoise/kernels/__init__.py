@@ -5,9 +5,10 @@ It needs torch; `import counterpoise` does not import it. Triton is imported whe
 
 from .entmax import entmax
 from .projection import project_ball, project_capped_simplex, project_simplex
-from .weights import constrained, cvar, penalized
+from .weights import Impl, constrained, cvar, penalized
 
 __all__ = [
+    "Impl",
     "constrained",
     "cvar",
     "entmax",

@@ -1,0 +1,44 @@
+"""KL: Newton on √KL − √ρ in t = 1/λ (`counterpoise._solvers.kl`)."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from .root import advance
+from .sums import SPREAD, TILT, sums
+from .tile import log1p
+
+
+@triton.jit
+def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the centre c of e^{t(c − x)}, its log-normaliser, and mean and variance of t(c − x) under it."""
+    centre = tl.minimum(mean, 1 / tl.maximum(t, 1.0))
+    mass, growth, first, second = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
+    mass = tl.where(mass > 0, mass, 1.0)
+    near = tl.abs(growth) < 0.5
+    log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), tl.log(mass))
+    first = first / mass
+    return centre, log_mass, first, second / mass - first * first
+
+
+@triton.jit
+def solve_kl_ball(tile, env, radius, mean, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return t."""
+    spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
+    spread = tl.where(spread > 0, spread, 1.0)
+    root = tl.sqrt(radius)
+    noise = tl.minimum(4.76837158203125e-07 * (1 + root), root * 0.25)
+    t = tl.where(done, 1.0, tl.sqrt(2 * radius / spread))
+    lo = t * 0.0
+    hi = lo + float("inf")
+    before = lo
+    last = hi
+    stop = done.to(tl.int32)
+    steps = 0
+    while (tl.min(stop) == 0) & (steps < 64):
+        _, log_mass, first, variance = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        value = tl.sqrt(tl.maximum(first - log_mass, 0.0))
+        slope = variance / t / (2 * tl.where(value > 0, value, 1.0))
+        t, lo, hi, before, last, stop = advance(t, lo, hi, before, last, stop, value - root, slope, noise)
+        steps += 1
+    return t

@@ -1,0 +1,40 @@
+"""Cressie-Read: Newton on the power norm τW^k = λ (`counterpoise._solvers.power`), 0 < k = a − 1 < 1."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from .root import advance
+from .sums import POWER, sums
+from .tile import log1p
+
+
+@triton.jit
+def power_at(tile, env, tau, k, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the log-normaliser of (1 − kx/τ)₊^{1/k} and the mean of x/(1 − kx/τ) under it."""
+    mass, growth, first, _ = sums(tile, env, tau, tau * 0.0, k, POWER, FLAGS, BLOCK)
+    mass = tl.where(mass > 0, mass, 1.0)
+    near = tl.abs(growth) < 0.5
+    return tl.where(near, log1p(tl.where(near, growth, 0.0)), tl.log(mass)), first / mass
+
+
+@triton.jit
+def solve_power(tile, env, penalty, mass, k, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return τ."""
+    penalty = tl.where(done, 1.0, penalty)
+    tau = tl.minimum(penalty * tl.exp(-k * tl.log(tl.where(mass > 0, mass, 1.0))), penalty + k)
+    lo = tl.minimum(penalty, tau)
+    hi = tl.maximum(penalty, tau)
+    noise = 4.76837158203125e-07 * (1 + k) * penalty
+    before = tau * 0.0
+    last = before + float("inf")
+    stop = (done | (tau == penalty)).to(tl.int32)
+    steps = 0
+    while (tl.min(stop) == 0) & (steps < 64):
+        log_mass, mean = power_at(tile, env, tau, k, FLAGS, BLOCK)
+        norm = tl.exp(k * log_mass)
+        value = tau * norm - penalty
+        slope = norm * (1 + k * mean / tau)
+        tau, lo, hi, before, last, stop = advance(tau, lo, hi, before, last, stop, value, slope, noise)
+        steps += 1
+    return tau

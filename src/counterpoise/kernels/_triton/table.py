@@ -1,0 +1,47 @@
+"""How rows are cut into programs: a plain table, by the number of atoms, so that no tile spills its registers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Launch(NamedTuple):
+    """Rows and columns of a program's tile, its warps, and whether it reads its rows again in every pass."""
+
+    rows: int
+    block: int
+    warps: int
+    looped: bool
+
+
+TABLE = (
+    # up to so many atoms: rows a program, warps
+    (16, 32, 1),
+    (32, 16, 1),
+    (64, 16, 4),
+    (128, 8, 4),
+    (256, 4, 4),
+    (512, 2, 4),
+    (1024, 1, 4),
+    (2048, 1, 4),
+    (4096, 1, 8),
+    (8192, 1, 16),
+    (16384, 1, 32),
+)
+LONGEST = {
+    # families whose tile keeps more alive than the weights; the others go to the end of the table
+    "power_penalty": 4096,
+    "entmax": 4096,
+    "project_capped_simplex": 4096,
+}
+WARPS = {("chi_square_penalty", 8192): 32, ("power_penalty", 4096): 16}
+LOOP = Launch(1, 2048, 8, True)
+"""Rows that do not fit into registers are read again, from cache, in every pass."""
+
+
+def launch_for(n: int, family: str) -> Launch:
+    """Return the tile for rows of n atoms, its columns a power of two."""
+    for most, rows, warps in TABLE:
+        if n <= most <= LONGEST.get(family, TABLE[-1][0]):
+            return Launch(rows, max(2, 1 << (n - 1).bit_length()), WARPS.get((family, most), warps), False)
+    return LOOP

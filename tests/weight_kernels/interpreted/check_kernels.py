@@ -1,0 +1,232 @@
+"""Every Triton kernel against the core in float64; `test_interpreter.py` and `test_gpu.py` run this file.
+
+On the CPU it needs TRITON_INTERPRET=1 before triton is imported, hence a process of its own.
+"""
+
+import math
+import os
+
+import pytest
+import torch
+from weight_kernels.problems import (
+    FAMILIES,
+    NASTY,
+    PRIORS,
+    close,
+    condition,
+    feasible_cap,
+    nasty,
+    random,
+)
+
+import counterpoise as cp
+from counterpoise import kernels
+from counterpoise.kernels import _launch
+from counterpoise.kernels._reference import reference, reference_pull
+from counterpoise.kernels._spec import make_rows
+from counterpoise.kernels._triton import call
+from counterpoise.kernels._triton.table import Launch
+
+DEVICE = os.environ.get("COUNTERPOISE_KERNEL_DEVICE", "cpu")
+IDS = [family.name for family in FAMILIES]
+PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
+SHAPES = [(7, 1), (40, 37)]
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch):
+    """Outputs start as NaN: what a kernel does not write shows."""
+
+    def empty(*args, **kwargs):
+        out = torch.empty(*args, **kwargs)
+        return out.fill_(math.nan if out.dtype.is_floating_point else -7)
+
+    class Poisoned:
+        def __getattr__(self, name):
+            return empty if name == "empty" else getattr(torch, name)
+
+    monkeypatch.setattr(call, "torch", Poisoned())
+
+
+def solve(family, scores, amount, **options):
+    options = {key: a.to(DEVICE) if isinstance(a, torch.Tensor) else a for key, a in options.items()}
+    return family.kernel(scores.to(DEVICE), amount, impl="triton", **options).cpu()
+
+
+def truth(family, scores, amount, prior=None):
+    return family.core(scores.double(), amount, prior=None if prior is None else prior.double())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_weights_equal_the_core_and_sum_to_one(family, with_prior, shape):
+    scores, prior = random(*shape, seed=sum(shape), dtype=torch.float32, masked=True)
+    options = {"prior": prior} if with_prior else {}
+    amount = feasible_cap(family, shape[1], 1 + int(0.3 * shape[1]))
+    found = solve(family, scores, amount, **options)
+    close(found, truth(family, scores, amount, **options), torch.float32, 32 * condition(family, scores, prior))
+    assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
+
+
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_nasty_rows(family, with_prior):
+    scores = nasty(torch.float32)[[kind != "largest floats" for kind in NASTY]]
+    prior = torch.tensor([1.0, 2.0, 0.5, 0.0, 1.0, 3.0]).expand(len(scores), -1)
+    options = {"prior": prior} if with_prior else {}
+    amount = 1.2 if family.name == "project_capped_simplex" else family.amount
+    found = solve(family, scores, amount, **options)
+    bound = condition(family, scores, prior)
+    bound = bound if with_prior and family.values else bound.clamp(max=64)
+    close(found, truth(family, scores, amount, **options), torch.float32, 64 * bound)
+
+
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_rows_that_are_read_in_pieces(family, with_prior, monkeypatch):
+    monkeypatch.setattr(call, "launch_for", lambda n, name: Launch(8, 32, 4, True))
+    scores, prior = random(6, 45, seed=8, dtype=torch.float32, masked=True)
+    scores[0, 40] = math.nan
+    scores[1, 44] = math.inf
+    scores[2] = -math.inf
+    options = {"prior": prior} if with_prior else {}
+    amount = feasible_cap(family, 45, 14)
+    found = solve(family, scores, amount, **options)
+    close(found, truth(family, scores, amount, **options), torch.float32, 32 * condition(family, scores, prior))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
+def test_mask_lengths_and_minus_infinity_are_the_same_to_the_bit(family):
+    scores, _ = random(20, 9, seed=2, dtype=torch.float32)
+    lengths = torch.arange(20) % 10
+    live = torch.arange(9) < lengths[:, None]
+    amount = feasible_cap(family, 9, 9)
+    ways = [
+        solve(family, torch.where(live, scores, -math.inf), amount),
+        solve(family, torch.where(live, scores, math.nan), amount, mask=live),
+        solve(family, torch.where(live, scores, math.inf), amount, lengths=lengths),
+        solve(family, scores, amount, lengths=lengths.int(), mask=torch.ones(9, dtype=torch.bool)),
+    ]
+    for other in ways[1:]:
+        assert torch.equal(torch.nan_to_num(other, -1), torch.nan_to_num(ways[0], -1))
+    assert (ways[0][0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
+def test_half_precision_is_no_worse_than_the_reference_in_float32(family, dtype):
+    scores, _ = random(12, 50, seed=3, dtype=dtype)
+    amount = feasible_cap(family, 50)
+    exact = truth(family, scores, amount)
+    found = solve(family, scores, amount, out_dtype=torch.float32)
+    reference = family.kernel(scores, amount, out_dtype=torch.float32)
+    worst = (reference.double() - exact).abs().max() + 8 * torch.finfo(torch.float32).eps
+    assert (found.double() - exact).abs().max() <= worst
+    # the interpreter cuts where a device rounds, for bfloat16
+    assert (
+        (solve(family, scores, amount).float() - found).abs()
+        <= torch.finfo(dtype).eps * (found + torch.finfo(dtype).tiny)
+    ).all()
+
+
+@pytest.mark.parametrize("verb", ["penalized", "constrained", "cvar"])
+@pytest.mark.parametrize("divergence", [cp.KL(), cp.ChiSquare(), cp.CressieRead(1.5), cp.CressieRead(2.0)], ids=repr)
+def test_every_field_of_the_solution(verb, divergence):
+    if (verb == "constrained" and isinstance(divergence, cp.CressieRead)) or (verb == "cvar" and divergence != cp.KL()):
+        pytest.skip("not a family of the kernels")
+    losses, prior = random(9, 21, seed=5, dtype=torch.float32, masked=True)
+    losses[3, 0] = math.nan
+    losses[4] = -math.inf
+    prior[5, 3] = -1.0
+    losses[8, 2] = math.inf
+    amounts = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.3, 0.5, 0.9, 1.0, 0.4])
+    amounts[6] = {"penalized": math.inf, "constrained": 50.0, "cvar": 1.0}[verb]
+    amounts[7] = -1.0
+    first = () if verb == "cvar" else (divergence,)
+    found = getattr(kernels, verb)(
+        losses.to(DEVICE), *first, amounts.to(DEVICE), prior=prior.to(DEVICE), impl="triton"
+    )  # fmt: skip
+    exact = getattr(cp, verb)(losses.double(), *first, amounts.double(), prior=prior.double())
+    assert found.status.tolist() == exact.status.tolist()
+    for field, a, b in zip(exact._fields, found, exact, strict=True):
+        torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, equal_nan=True, msg=field)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
+def test_strides_do_not_matter(family):
+    scores, _ = random(6, 8, seed=4, dtype=torch.float32)
+    amount = feasible_cap(family, 8)
+    plain = solve(family, scores, amount)
+    assert torch.equal(solve(family, torch.stack([scores, scores], -1)[..., 0], amount), plain)
+    assert torch.equal(solve(family, torch.cat([scores, scores], 1)[:, :8], amount), plain)
+    assert torch.equal(solve(family, scores[:1].expand(5, 8), amount), plain[:1].expand(5, 8))
+    assert torch.equal(solve(family, scores.view(2, 3, 8), amount), plain.view(2, 3, 8))
+    assert solve(family, scores[:0], amount).shape == (0, 8)
+    if family.prior:
+        shared = torch.rand(8) + 0.1
+        assert torch.equal(
+            solve(family, scores, amount, prior=shared), solve(family, scores, amount, prior=shared.repeat(6, 1))
+        )
+
+
+@pytest.mark.parametrize("forward", [False, True], ids=["transposed", "forward"])
+@pytest.mark.parametrize("looped", [False, True], ids=["tile", "looped"])
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_the_backward_kernel(family, with_prior, looped, forward, monkeypatch):
+    scores, prior = random(10, 37, seed=7, dtype=torch.float32, masked=True)
+    captured = {}
+
+    def capture(spec, rows):
+        captured["call"] = (spec, rows)
+        return reference(spec, rows)
+
+    monkeypatch.setattr(_launch, "reference", capture)
+    family.kernel(scores, feasible_cap(family, 37, 12), **({"prior": prior} if with_prior else {}))
+    spec, rows = captured["call"]
+    wide = rows._replace(
+        scores=rows.scores.double(), prior=None if rows.prior is None else rows.prior.double(),
+        amounts=None if rows.amounts is None else rows.amounts.double(),
+    )  # fmt: skip
+    solved = reference(spec._replace(dtype=torch.float64), wide)
+    up = torch.randn(10, 37, generator=torch.Generator().manual_seed(1))
+    exact = reference_pull(spec, wide, solved.weights, solved.numbers, up.double(), forward)
+    launch = Launch(2, 16, 4, True) if looped else None
+    moved = rows._replace(**{key: a.to(DEVICE) for key, a in rows._asdict().items() if isinstance(a, torch.Tensor)})
+    found = call.pull_rows(
+        spec,
+        moved,
+        solved.weights.float().to(DEVICE),
+        solved.numbers.float().to(DEVICE),
+        up.to(DEVICE),
+        forward,
+        launch,
+    ).cpu()
+    size = exact.abs().max()
+    assert (found.double() - exact).abs().max() <= 3e-5 * size
+    assert size > 0 or family.name == "cvar"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=IDS)
+def test_gradients_through_the_whole(family):
+    scores, _ = random(5, 11, seed=11, dtype=torch.float32)
+    amount = feasible_cap(family, 11)
+    gradients = []
+    for leaf, impl in ((scores.to(DEVICE), "triton"), (scores.double(), "reference")):
+        leaf = leaf.clone().requires_grad_()
+        (family.kernel(leaf, amount, impl=impl) ** 2).sum().backward()
+        gradients.append(leaf.grad.cpu().double())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-4)
+
+
+def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
+    losses, _ = random(5, 11, seed=12, dtype=torch.float32)
+    losses = losses.to(DEVICE).requires_grad_()
+    solution = kernels.constrained(losses, cp.KL(), 0.2, impl="triton")
+    monkeypatch.setattr(call, "pull_rows", None)
+    (gradient,) = torch.autograd.grad(solution.value.sum(), losses)
+    assert torch.equal(gradient, solution.weights)
+
+
+def test_float64_and_wrong_devices_are_refused():
+    with pytest.raises(TypeError, match="float64"):
+        kernels.project_simplex(torch.zeros(3, dtype=torch.float64), impl="triton")
+    assert make_rows("values", torch.zeros(3), prior=None, mask=None, lengths=None, amount=("radius", 1.0),
+                     family="project_ball", out_dtype=None, impl="auto")[2] == ()  # fmt: skip

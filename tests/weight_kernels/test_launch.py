@@ -1,0 +1,56 @@
+"""The launch table, who takes a call, and what stays unloaded."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from counterpoise import kernels  # noqa: E402
+from counterpoise.kernels import _launch  # noqa: E402
+from counterpoise.kernels._spec import FAMILIES, Spec  # noqa: E402
+from counterpoise.kernels._triton.table import LOOP, TABLE, WARPS, launch_for  # noqa: E402
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_row_fits_its_tile_or_is_read_in_pieces(family):
+    for n in [1, 2, 3, 16, 17, 63, 64, 65, 1000, 1024, 4096, 4097, 8192, 8193, 16384, 16385, 10**6]:
+        launch = launch_for(n, family)
+        assert launch == LOOP or (not launch.looped and n <= launch.block < 2 * max(n, 2))
+        assert all(size & (size - 1) == 0 for size in (launch.rows, launch.block, launch.warps))
+        assert 1 <= launch.warps <= 32 and launch.rows * launch.block >= 32
+    assert launch_for(4096, family) != LOOP and launch_for(16385, family) == LOOP
+
+
+def test_the_table_is_in_order_and_its_exceptions_name_lines_of_it():
+    sizes = [most for most, _, _ in TABLE]
+    assert sizes == sorted(sizes)
+    assert all(family in FAMILIES and most in sizes for family, most in WARPS)
+
+
+def test_who_takes_a_call():
+    def goes_to_triton(impl, dtype=torch.float32, rows=64, n=64):
+        scores = torch.empty(rows, n, dtype=dtype, device="meta")
+        return _launch._by_triton(Spec("entmax", 1.0, 1.0, 1.5, dtype, impl), scores)
+
+    assert not goes_to_triton("auto") and not goes_to_triton("reference")
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        with pytest.raises(ValueError, match="needs a CUDA device"):
+            goes_to_triton("triton")
+    with pytest.raises(TypeError, match="float64"):
+        goes_to_triton("triton", torch.float64)
+
+
+def test_a_call_on_the_cpu_imports_no_triton_and_the_core_no_torch():
+    code = (
+        "import sys, counterpoise; assert 'torch' not in sys.modules; import torch; from counterpoise import kernels;"
+        "x = torch.zeros(3, requires_grad=True); kernels.project_simplex(x)[0].backward(); print('triton' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_kernels_name_everything_public():
+    assert sorted(kernels.__all__) == kernels.__all__
+    assert all(callable(getattr(kernels, name)) for name in kernels.__all__ if name != "Impl")
