@@ -44,8 +44,8 @@ def test_who_takes_a_call():
 
 def test_a_call_on_the_cpu_imports_no_triton_and_the_core_no_torch():
     code = (
-        "import sys, counterpoise; assert 'torch' not in sys.modules; import torch; from counterpoise import kernels;"
-        "x = torch.zeros(3, requires_grad=True); kernels.project_simplex(x)[0].backward(); print('triton' in sys.modules)"
+        "import sys, counterpoise; assert 'torch' not in sys.modules; import torch; from counterpoise import kernels\n"
+        "kernels.project_simplex(torch.zeros(3, requires_grad=True))[0].backward(); print('triton' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

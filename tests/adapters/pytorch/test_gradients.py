@@ -163,3 +163,18 @@ def test_total_variation_says_that_its_weights_have_no_derivative():
     solution = constrained(losses, cp.TotalVariation(), 0.2)
     with pytest.raises(NotImplementedError, match="curvature"):
         solution.weights[0].backward()
+
+
+def test_impl_chooses_who_solves_or_says_why_not():
+    losses, prior, amount = (a.detach() for a in problem())
+    auto = constrained(losses, cp.KL(), amount, prior=prior)
+    reference = constrained(losses, cp.KL(), amount, prior=prior, impl="reference")
+    assert torch.equal(auto.weights, reference.weights)
+    with pytest.raises(TypeError, match="float64"):
+        constrained(losses, cp.KL(), amount, impl="triton")
+    with pytest.raises(TypeError, match="no kernel for Hellinger"):
+        constrained(losses, cp.Hellinger(), amount, impl="triton")
+    with pytest.raises(TypeError, match="no kernel"):
+        cvar(losses, 0.5, smoothing=0.1, impl="triton")
+    with pytest.raises(ValueError, match="impl is 'cuda'"):
+        penalized(losses, cp.KL(), 1.0, impl="cuda")
