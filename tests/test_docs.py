@@ -30,11 +30,11 @@ def in_shell(code):
     """Run the program as a reader would; None if it needs a file of real data that is not here."""
     beside = code.startswith("PYTHONPATH=. ")
     code = code.removeprefix("PYTHONPATH=. ")
-    for word in shlex.split(code):
-        if re.fullmatch(r"[\w-]+\.(jsonl|csv)\.gz", word) and (DATA / word).exists() and not Path(word).exists():
-            Path(word).symlink_to(DATA / word)
-    if not Path(shlex.split(code)[2]).exists():
-        return None
+    source = Path(shlex.split(code)[2])
+    if not source.exists():
+        if not DATA.is_dir():
+            return None
+        source.symlink_to(DATA / source)
     first = {"PATH": str(Path(sys.executable).parent), **({"PYTHONPATH": "."} if beside else {})}
     env = os.environ | {name: os.pathsep.join(filter(None, (v, os.environ.get(name)))) for name, v in first.items()}
     done = subprocess.run(["bash", "-ec", code], capture_output=True, text=True, env=env)
