@@ -23,8 +23,10 @@ class Loop:
         self.train_dataloader = [(INPUTS[i : i + size], TARGETS[i : i + size]) for i in range(0, 12, size)]
 
     def fit(self):
+        self.reported = []
         for inputs, targets in self.train_dataloader:
             loss = self.loss_fn(self.model(inputs).squeeze(1), targets)
+            self.reported.append(loss.item())
             (loss / len(self.train_dataloader)).backward()
         return torch.cat([p.grad.flatten() for p in self.model.parameters()])
 
@@ -44,7 +46,8 @@ class Weights(AttachedLoss):
 def robust(size=4, **config):
     loop = Loop(size)
     with Weights(loop, RobustConfig(**config)) as attached:
-        return loop.fit(), attached
+        gradient = loop.fit()
+    return gradient, attached
 
 
 @pytest.mark.parametrize("config", [{"objective": "kl_dro", "penalty": 0.7}, {"objective": "cvar", "level": 0.4}])
@@ -57,6 +60,7 @@ def test_a_step_of_micro_batches_has_the_gradient_of_one_batch(config):
     assert attached.weighed.weights.shape == (4,)
     means = attached.weigher.means()
     assert means["robust/value"] > means["robust/erm_loss"]
+    assert attached.loop.reported == pytest.approx([float(means["robust/value"])] * 3)
 
 
 def test_uniform_weights_are_plain_training_to_the_bit():
