@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 from . import _xp
 from ._types import Array
 from .diagnostics import Estimate, effective_sample_size, normalisation, two_sample_auc
-from .ratios.samples import samples
+from .ratios.samples import APART, hardly_overlap, samples
 from .tail import TailIndex, pareto_k
 
 __all__ = ["BalanceTable", "OverlapReport", "overlap_report", "standardised_differences"]
 
-APART = 0.99
-"""Area under the ROC curve from which the samples hardly overlap."""
 SATURATED = 15.0
 """Log ratio, either way, that no finite sample supports: e^15 is three million."""
 FEW = 30
@@ -208,10 +206,7 @@ def _sentences(xp: Any, target: Array, train: Array, found: OverlapReport) -> li
     said = []
     auc = float(found.auc_before.value)
     if auc >= APART:
-        said.append(
-            f"The samples hardly overlap: a classifier tells them apart in {auc:.1%} of pairs. No weights turn one "
-            "into the other; collect training rows that look like the target."
-        )
+        said.append(hardly_overlap(auc))
     both = xp.concat([target, train], axis=0)
     extreme = float(xp.mean(xp.astype(xp.abs(both) > SATURATED, xp.float32)))
     if extreme > 0.01:

@@ -519,6 +519,37 @@ def test_far_apart_samples_stay_finite(fit):
     assert np.isfinite(cp.ratio(model, train)).all() and (cp.ratio(model, train) >= 0).all(), base
 
 
+@pytest.mark.parametrize("fit", [cp.fit_ulsif, cp.fit_kliep])
+def test_bumps_that_no_training_row_feels_are_warned_about(fit):
+    generator = np.random.default_rng(21)
+    target, train = generator.normal(50, 1, (60, 2)), generator.normal(0, 1, (80, 2))
+    options = {"penalty": 0.1} if fit is cp.fit_ulsif else {}
+    with pytest.warns(UserWarning, match="fewer than about 5 training rows feel any of the bumps"):
+        model = fit(target=target, train=train, bandwidth=1.0, **options)
+    np.testing.assert_allclose(cp.ratio(model, train), 1.0)
+
+
+def test_the_choice_of_a_method_warns_about_samples_that_hardly_overlap():
+    generator = np.random.default_rng(21)
+    target, train = generator.normal(50, 1, (30, 1)), generator.normal(0, 1, (40, 1))
+    with pytest.warns(UserWarning, match="hardly overlap: a classifier tells them apart in 100.0% of pairs"):
+        model = cp.fit_ratio(target=target, train=train)
+    found = cp.log_ratio(model, np.vstack([target, train]))  # near 1250 at the target, where the ratio is infinite
+    assert np.isfinite(found).all() and found[:30].min() > 30.0 and found[30:].max() < -25.0
+
+
+@every
+def test_one_row_of_a_sample_is_fitted_or_refused_in_words(fit):
+    _, train = gaussians(24)
+    for one, rest in ((np.array([[0.5, 0.5]]), train), (train, np.array([[0.5, 0.5]]))):
+        try:
+            found = cp.log_ratio(fit(target=one, train=rest), train)
+        except (ValueError, RuntimeError) as refused:
+            assert "one bandwidth" in str(refused) or "no weights balance the features" in str(refused)
+        else:
+            assert not np.isnan(found).any() and (found < np.inf).all()
+
+
 @every
 def test_other_widths_and_missing_values_at_evaluation(fit):
     target, train = gaussians(22)
@@ -540,6 +571,7 @@ def test_amounts_out_of_range_are_refused():
         (lambda: cp.fit_ulsif(target=target[:1], train=train), "cannot be left out"),
         (lambda: cp.fit_kliep(target=target, train=train, tolerance=-1.0), "tolerance is -1.0"),
         (lambda: cp.fit_kliep(target=target[:2], train=train), "folds is 5, but a sample has 2 rows"),
+        (lambda: cp.fit_kliep(target=target[:1], train=train), "a sample of one row cannot be held out"),
         (lambda: cp.fit_logistic(target=target, train=train, features="cubic"), "features is 'cubic'"),
         (lambda: cp.fit_logistic(target=target, train=train, bandwidth=1.0), "linear features have none"),
         (lambda: cp.fit_log_linear(target=target, train=train, penalty=-1.0), "penalty holds -1.0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -193,6 +194,16 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
         return xp.concat([one, z], axis=1)
     products = [z[:, i : i + 1] * z[:, i:] for i in range(int(z.shape[1]))]
     return xp.concat([one, z, *products], axis=1)
+
+
+def warn_unfelt() -> None:
+    """Warn that the training sample feels no bump."""
+    warnings.warn(
+        "fewer than about 5 training rows feel any of the bumps at target rows: the samples do not overlap at this "
+        "bandwidth, and r = 1 is all that is left to fit; pass a larger bandwidth, or training rows near the target",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def blocks_of(xp: Any, features: Features, x: Array) -> Blocks:

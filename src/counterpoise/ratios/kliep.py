@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _xp
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, gaussian_features, mapped
+from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
 from .grids import bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, samples, split
@@ -67,7 +67,8 @@ def fit_kliep(
     Returns
     -------
     Ratio
-        Its ``gap`` is the duality gap at the returned coefficients.
+        Its ``gap`` is the duality gap at the returned coefficients. A warning says so where the training sample feels
+        no bump, so that the ratio is 1.
 
     Raises
     ------
@@ -102,6 +103,8 @@ def fit_kliep(
     chosen = with_bandwidth(base, sigmas[0])
     blocks = blocks_of(xp, chosen, target)
     mean = _train_mean(xp, chosen, train, all_reduce)
+    if not bool(xp.any(mean[1:] < xp.inf)):
+        warn_unfelt()
     s, gap = mixture_weights(xp, blocks, mean, tolerance=tolerance, all_reduce=all_reduce)
     if not float(gap) <= tolerance:
         raise RuntimeError(

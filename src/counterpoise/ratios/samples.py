@@ -11,6 +11,8 @@ from .._types import Array
 
 CHUNK = 8192
 """Rows that are turned into features at once."""
+APART = 0.99
+"""Area under the ROC curve from which the samples hardly overlap."""
 
 
 def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
@@ -20,6 +22,14 @@ def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
     same_width({"target": target, "train": train})
     dtype = xp.result_type(target.dtype, train.dtype)
     return xp, xp.astype(target, dtype), xp.astype(train, dtype)
+
+
+def hardly_overlap(area: float) -> str:
+    """Say what an area under the ROC curve that is nearly 1 means."""
+    return (
+        f"The samples hardly overlap: a classifier tells them apart in {area:.1%} of pairs. No weights turn one into "
+        "the other; collect training rows that look like the target."
+    )
 
 
 def table(xp: Any, name: str, x: Array, *, finite: bool = True) -> Array:
@@ -102,6 +112,8 @@ def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
     """Yield, fold by fold, the indices of the rows that are kept and of those that are held out."""
     n = int(x.shape[0])
     if not isinstance(folds, int) or not 2 <= folds <= n:
+        if n == 1:
+            raise ValueError("a sample of one row cannot be held out; pass one bandwidth and one penalty, or more rows")
         raise ValueError(
             f"folds is {folds!r}, but a sample has {n} rows; between 2 and as many folds as rows are needed"
         )

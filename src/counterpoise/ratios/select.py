@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from .gaussian import fit_gaussian
 from .kliep import fit_kliep
 from .logistic import fit_logistic
 from .model import LEAST, Comparison, Ratio
-from .samples import samples
+from .samples import APART, hardly_overlap, samples
 from .ulsif import fit_ulsif
 
 __all__ = ["fit_ratio"]
@@ -78,7 +79,7 @@ def fit_ratio(
     Returns
     -------
     Ratio
-        With every method's score in ``comparison``.
+        With every method's score in ``comparison``. Samples that hardly overlap (an AUC of 0.99) are warned about.
 
     Raises
     ------
@@ -110,20 +111,25 @@ def fit_ratio(
     many = d * (d + 1) / 2 > SHARE * (n_t + n_s)
     folds = min(5, n_t, n_s) if folds is None else folds
     names = [name for name in METHODS if name not in ("gaussian", "quadratic") or not many]
-    fitted = {name: _fit(name, seed, target, train, folds if name == "kliep" else None) for name in names}
+    fitted: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
-    for name, model in fitted.items():
-        again = partial(METHODS[name], **_hyper_parameters(name, model, seed))
-        found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
+    for name in names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
+            fitted[name] = _fit(name, seed, target, train, folds if name == "kliep" else None)
+            again = partial(METHODS[name], **_hyper_parameters(name, fitted[name], seed))
+            found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
         at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found[:2])
         logs[name] = at_t, at_s
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
     near = _near(xp, losses)
     at_t, at_s = (xp.mean(xp.stack([logs[name][side] for name in near]), axis=0) for side in (0, 1))
+    area, error = two_sample_auc(at_t, at_s)
+    if float(area) >= APART:
+        warnings.warn(hardly_overlap(float(area)), UserWarning, stacklevel=2)
     power = 1.0
     if not float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0]):
-        area, error = two_sample_auc(at_t, at_s)
         power = len(near) / (len(near) + 1) if float(area) - 0.5 > SURE * float(error) else 0.0
     power = _tempered(xp, at_t, at_s, power)
     chosen = _averaged(xp, [fitted[name] for name in near], power) if power > 0 else _constant(xp, target, train)
@@ -197,6 +203,9 @@ def _near(xp: Any, losses: dict[str, Array]) -> list[str]:
 def _tempered(xp: Any, target: Array, train: Array, power: float) -> float:
     """Lower the power of a ratio while its held-out squared loss falls by a standard error."""
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
+
+    most = math.log(float(xp.finfo(target.dtype).max)) / 5  # its fourth power is still finite
+    target, train = (xp.minimum(v, xp.zeros_like(v) + most) for v in (target, train))
 
     def loss(p: float) -> Array:
         # by row, so that the mean over the rows of both is ½E_train[r²] − E_target[r]

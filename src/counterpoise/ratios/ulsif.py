@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .features import Features, gaussian_features, mapped
+from .features import Features, gaussian_features, mapped, warn_unfelt
 from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
@@ -67,7 +67,7 @@ def fit_ulsif(
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
         every row was (at most 20,000 pairs). The loss is that of the relative ratio at max(α, 0.3) which the fit
         implies: bounded, where that of p/q hangs on its few largest values. Chosen is the least loss plus a quarter of
-        its standard error.
+        its standard error. A warning says so where the training sample feels no bump, so that the ratio is 1.
 
     Raises
     ------
@@ -142,7 +142,10 @@ def ulsif_from_statistics(
     (lam,) = amounts("penalty", penalty, zero=True)
     target_mean = statistics.target_sum / statistics.n_target
     second = _mixed(alpha, statistics.target_outer / statistics.n_target, statistics.train_outer / statistics.n_train)
-    basis = _eigenbasis(xp, second, _felt(xp, features, statistics))
+    felt = _felt(xp, features, statistics)
+    if not bool(xp.any(felt[1:] > 0)):
+        warn_unfelt()
+    basis = _eigenbasis(xp, second, felt)
     inverse = _inverse(xp, basis, [lam])[:, 0]
     theta = xp.matmul(basis.vectors, inverse * xp.matmul(xp.matrix_transpose(basis.vectors), target_mean))
     zero = xp.zeros_like(theta[0])
