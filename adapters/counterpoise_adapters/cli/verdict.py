@@ -9,7 +9,7 @@ from scipy import stats
 from .arms import ARMS, BASELINES
 from .experiment import Outcome
 
-__all__ = ["Comparison", "Interval", "compare_outcomes"]
+__all__ = ["Comparison", "Interval", "compare_outcomes", "paired_interval"]
 
 Floats = NDArray[np.float64]
 
@@ -79,25 +79,43 @@ def compare_outcomes(outcomes: list[Outcome], *, shared: float, confidence: floa
     overlap = shared / (1.0 - shared)
     step = float(np.mean([1.0 / outcome.test for outcome in outcomes]))
     names = [arm.name for arm in ARMS]
+    each = 1.0 - (1.0 - confidence) / (len(ARMS) - 1)
     against = {}
     for baseline in BASELINES:
         other = names.index(baseline)
         against[baseline] = [
-            None if i == other else _interval(right[:, i] - right[:, other], overlap, step, confidence)
+            None if i == other else paired_interval(right[:, i] - right[:, other], overlap, step, each)
             for i in range(len(names))
         ]
     helps, verdict = _verdict(names, right.mean(axis=0), loss.mean(axis=0), against)
     return Comparison(right, loss, against, helps, verdict)
 
 
-def _interval(differences: Floats, overlap: float, step: float, confidence: float) -> Interval:
+def paired_interval(differences: Floats, overlap: float, step: float, confidence: float) -> Interval:
+    """Return the mean difference between two arms with its interval.
+
+    Parameters
+    ----------
+    differences : array, shape (seeds,)
+        In the units of the measure.
+    overlap : float
+        shared/(1 - shared), as in `compare_outcomes`.
+    step : float
+        What an accuracy moves in, 1/lists.
+    confidence : float
+        In (0, 1), of this interval alone.
+
+    Examples
+    --------
+    >>> paired_interval(np.array([0.1, 0.3]), 0.0, 0.01, 0.5)
+    Interval(mean=0.2, low=0.1, high=0.3)
+    """
     seeds = len(differences)
     mean = float(differences.mean())
     # accuracies move in steps of 1/lists: a few equal differences are rounding, and no proof of certainty
     variance = max(float(differences.var(ddof=1)), step * step / 12.0)
     error = float(np.sqrt((1.0 / seeds + overlap) * variance))
-    each = 1.0 - (1.0 - confidence) / (len(ARMS) - 1)
-    half = float(stats.t.ppf(0.5 + each / 2.0, seeds - 1)) * error
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, seeds - 1)) * error
     return Interval(mean, mean - half, mean + half)
 
 

@@ -27,7 +27,7 @@ class MarginLoss(NamedTuple):
 
 
 def dpo_pro_preference(losses: Array, turned: Array, preference: Array, /, *, radius: float | Array) -> Array:
-    """DPO-PRO's worst-case preference: the p in |p - q| ≤ √(ρ q(1-q)) that makes p l + (1-p) l' largest.
+    """DPO-PRO's worst-case preference: the p within √(ρ q(1-q)) of q that makes p l + (1-p) l' largest.
 
     That is a χ² ball around each pair's own label, (p-q)²/(q(1-q)) ≤ ρ, and no ball around the data.
 
@@ -134,7 +134,7 @@ def robust_dpo(margin: Array, /, *, flip: float) -> MarginLoss:
 def ropo(margin: Array, /, *, strength: float) -> MarginLoss:
     """ROPO: 4α/(1+α)² · (-log σ(m)) + 4α²/(1+α)² · σ(-m), whose gradient forgives pairs with a very negative margin.
 
-    The factors make the largest |slope| exactly 1 for α ≥ 1, at σ(-m) = (1+α)/(2α).
+    The factors make the steepest slope exactly -1 for α ≥ 1, at σ(-m) = (1+α)/(2α).
 
     Parameters
     ----------
