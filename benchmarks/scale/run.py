@@ -1,0 +1,169 @@
+"""Rows per second and peak memory of ``counterpoise weigh`` on generated corpora: one process against Ray.
+
+python benchmarks/scale/run.py [--rows 100000 1000000] [--features 64] [--repeats 2] [--at-once]
+
+Each run is a process of its own, whose tree is watched: wall time, CPU time of all processes, peak private memory of
+the driver and of the largest worker. The engines take turns, or run side by side (--at-once), where a machine that
+others load gives every process the same share; only ratios of such walls mean something there. The start of Ray (its
+daemons, and the imports of each worker) is included.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.progress import track
+
+SHARDS = 16
+ENGINES = {
+    "local": ["--engine", "local"],
+    "ray, 1 worker": ["--engine", "ray", "--workers", "1"],
+    "ray, 2 workers": ["--engine", "ray", "--workers", "2"],
+}
+MIB = 2**20
+
+
+def generate(folder: Path, rows: int, features: int) -> Path:
+    """Write shards of rows with ready-made features, a twentieth of which are target rows."""
+    folder.mkdir()
+    for number in range(SHARDS):
+        generator = np.random.default_rng(number)
+        n = rows * (number + 1) // SHARDS - rows * number // SHARDS
+        target = generator.random(n) < 0.05
+        values = generator.normal(size=(n, features)).astype(np.float32)
+        values[:, :4] += 0.5 * target[:, None]
+        table = pa.table(
+            {
+                "id": np.arange(n) + number * rows,
+                "source": pa.array(np.where(target, "human", "web")),
+                "x": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), features),
+            }
+        )
+        pq.write_table(table, folder / f"part-{number:03}.parquet", row_group_size=20_000)
+    return folder
+
+
+class Watch(threading.Thread):
+    """Peak memory and CPU time of a process and its descendants, looked at every fifth of a second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._root, self._cpu = psutil.Process(pid), {}
+        self.driver = self.worker = 0
+        self.over = False
+
+    def run(self) -> None:
+        """Look until told that it is over."""
+        while not self.over:
+            try:
+                tree = [self._root, *self._root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            for process in tree:
+                try:
+                    memory, times = process.memory_info(), process.cpu_times()
+                    resident = memory.rss - memory.shared
+                    name = " ".join(process.cmdline()[:1])
+                except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                    continue
+                self._cpu[process.pid] = times.user + times.system
+                if process.pid == self._root.pid:
+                    self.driver = max(self.driver, resident)
+                elif name.startswith("ray::"):
+                    self.worker = max(self.worker, resident)
+            time.sleep(0.2)
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of all processes, but for what they did since they were last looked at."""
+        return sum(self._cpu.values())
+
+
+def measure(corpus: Path, out: Path, engine: str, fit_rows: int) -> dict[str, Any]:
+    """Weigh a corpus once."""
+    command = [
+        sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", "weigh", str(corpus), "--target",
+        "source=human", "--features", "x", "--fit-rows", str(fit_rows), "--batch-size", "8192", "--out", str(out),
+        "--force", *ENGINES[engine],
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        watch = Watch(process.pid)
+        watch.start()
+        _, error = process.communicate()
+        wall = time.perf_counter() - start
+        watch.over = True
+        watch.join()
+    if process.returncode:
+        raise SystemExit(error.decode())
+    return {
+        "engine": engine, "wall": wall, "cpu": watch.cpu, "driver": watch.driver / MIB, "worker": watch.worker / MIB,
+        "load": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--features", type=int, default=64)
+    parser.add_argument("--fit-rows", type=int, default=50_000)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES))
+    parser.add_argument("--at-once", action="store_true", help="run the engines side by side, not in turn")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        for rows in arguments.rows:
+            corpus = generate(Path(name) / str(rows), rows, arguments.features)
+            for turn in track(range(arguments.repeats), f"{rows:,} rows"):
+                outs = [Path(name) / f"out-{rows}-{turn}-{number}" for number in range(len(arguments.engines))]
+                jobs = [
+                    (corpus, out, engine, arguments.fit_rows)
+                    for out, engine in zip(outs, arguments.engines, strict=True)
+                ]
+                # All at once: on a loaded machine every process then has the same share of it.
+                with ThreadPoolExecutor(len(jobs) if arguments.at_once else 1) as pool:
+                    for run in pool.map(lambda job: measure(*job), jobs):
+                        found.append({"rows": rows, "features": arguments.features, **run})
+                        print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+                for out in outs:
+                    shutil.rmtree(out)
+    print("| rows | features | engine | rows/s | CPU-s per 10⁶ rows | driver, MiB | worker, MiB | load |")
+    print("|---|---|---|---|---|---|---|---|")
+    for rows in arguments.rows:
+        for engine in arguments.engines:
+            runs = [run for run in found if (run["rows"], run["engine"]) == (rows, engine)]
+            middle = {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "load")}
+            most = {key: max(run[key] for run in runs) for key in ("driver", "worker")}
+            print(
+                f"| {rows:,} | {arguments.features} | {engine} | {rows / middle['wall']:,.0f} "
+                f"| {1e6 * middle['cpu'] / rows:.0f} | {most['driver']:.0f} | {most['worker']:.0f} "
+                f"| {middle['load']:.1f} |"
+            )
+        pairs = [[r["wall"] for r in found if (r["rows"], r["engine"]) == (rows, f"ray, {k}")]
+                 for k in ("1 worker", "2 workers")]  # fmt: skip
+        if all(pairs):
+            ratios = [one / two for one, two in zip(*pairs, strict=True)]
+            print(f"\n{rows:,} rows: 2 workers are {statistics.median(ratios):.2f} times as fast as 1\n")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
