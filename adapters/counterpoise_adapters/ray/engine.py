@@ -55,10 +55,14 @@ class RayEngine:
             address = address or os.environ.get("RAY_ADDRESS")
             new: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "object_store_memory": _STORE}
             paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
-            ray.init(
-                address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
-                logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **new,
-            )  # fmt: skip
+            try:
+                ray.init(
+                    address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
+                    logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **new,
+                )  # fmt: skip
+            except Exception as error:  # a bare one is what Ray raises when its daemons do not answer in time
+                ray.shutdown()
+                raise InputError(f"Ray does not answer or did not start: {error}") from error
         quiet()
         room = ray.cluster_resources()  # type: ignore[no-untyped-call]
         if room.get("CPU", 0.0) < cpus or room.get("GPU", 0.0) < gpus:
