@@ -242,7 +242,7 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     s = shift - problem.x
     s /= penalty
     # where the penalty is of the order of the range, rounding 1 is rounding the range
-    convex = divergence.excess(s, fine=anywhere(penalty > 4))
+    convex = divergence.excess(s, fine=penalty > 4)
     (conjugate,) = problem.expect(problem.masked(convex, 0.0))
     (moved,) = problem.reduce.sum((answer.q - problem.p, problem.x))
     return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)

@@ -73,7 +73,7 @@ def find_root(
     Returns
     -------
     tuple of arrays
-        x, and what the last evaluation gave to keep: for settled rows at this x, for others within a rounding of it.
+        x, and what its evaluation gave to keep (the last one's, where the steps ran out).
     """
     tiny = float(xp.finfo(start.dtype).smallest_normal)
     huge = float(xp.finfo(start.dtype).max) ** 0.9
@@ -104,7 +104,7 @@ def find_root(
             new = xp.where(good, new, halved(x, lo, hi, x0))
         moved = xp.abs(new - x)
         ended = settled | (moved <= tolerance * x) | (hi - lo <= tolerance * lo)
-        new = xp.where(settled, x, new)
+        new = xp.where(ended, x, new)
         return new, lo, hi, x, v, moved, *keep, ended
 
     zero = xp.zeros_like(start)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import array_api_compat as aac
 
 from ._types import Array
-from ._xp import aligned, namespace
+from ._xp import aligned, anywhere, namespace
 
 
 def expm1_ratio(xp: Any, c: float, u: Array) -> Array:
@@ -56,8 +56,8 @@ class Divergence:
         """f*(s)."""
         raise NotImplementedError(f"{type(self).__name__} must define conjugate(s)")
 
-    def excess(self, s: Array, /, *, fine: bool = True) -> Array:
-        """f*(s) − s; unless ``fine``, an absolute error of a rounding of 1 will do."""
+    def excess(self, s: Array, /, *, fine: Array) -> Array:
+        """f*(s) − s; where not ``fine``, an absolute error of a rounding of 1 will do."""
         return self.conjugate(s) - s
 
     def link(self, s: Array, /) -> Array:
@@ -165,10 +165,11 @@ class KL(Power):
         """1: the limit of the Cressie-Read family."""
         return 1.0
 
-    def excess(self, s: Array, /, *, fine: bool = True) -> Array:
+    def excess(self, s: Array, /, *, fine: Array) -> Array:
         """e^s − 1 − s: numpy's expm1 takes three times as long as exp."""
         xp = aac.array_namespace(s)
-        return xp.expm1(s) - s if fine else xp.exp(s) - 1 - s
+        rough = xp.exp(s) - 1 - s
+        return xp.where(fine, xp.expm1(s) - s, rough) if anywhere(fine) else rough
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ class Tilt(NamedTuple):
 def kl_penalty(problem: Problem, penalty: Array) -> Answer:
     """Exponential weights at λ/R, in closed form."""
     t = 1 / penalty
-    return _tilt(problem, t, fine=anywhere(t < 0.25))[0].answer(problem)
+    return _tilt(problem, t, fine=t < 0.25)[0].answer(problem)
 
 
-def _tilt(problem: Problem, t: Array, *, fine: bool) -> tuple[Tilt, Array]:
-    """Tilt the prior; return z as well. Unless ``fine``, log Σ w may have the absolute error of a rounding of 1.
+def _tilt(problem: Problem, t: Array, *, fine: Array) -> tuple[Tilt, Array]:
+    """Tilt the prior; return z as well. Where not ``fine``, log Σ w may have the absolute error of a rounding of 1.
 
     The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
     with: on a large row a fresh array costs more than the arithmetic.
@@ -47,19 +47,18 @@ def _tilt(problem: Problem, t: Array, *, fine: bool) -> tuple[Tilt, Array]:
     (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
     log_mass = xp.log(mass)
-    if fine:
+    if anywhere(fine):
         (growth,) = problem.expect(xp.expm1(z))
-        log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), log_mass)
+        log_mass = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mass)
     return Tilt(t, w, mass, log_mass, centre), z
 
 
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     """Halley's method on √KL(t) − √ρ in t = R/λ, from the root of the cubic that KL(t) is at t = 0."""
     xp = problem.xp
-    fine = anywhere(radius < 1 / 64)
+    fine = radius < 1 / 64
     noise = rounding(problem, radius)
-    if not fine:
-        noise += 2 * float(xp.finfo(noise.dtype).eps) / xp.sqrt(radius)
+    noise += xp.where(fine, 0.0, 2 * float(xp.finfo(noise.dtype).eps)) / xp.sqrt(xp.where(fine, 1.0, radius))
 
     def residual(t: Array) -> tuple[Array, ...]:
         tilt, z = _tilt(problem, t, fine=fine)
