@@ -175,4 +175,21 @@ MUTANTS = {
         "scale = 4.0 * a / (1.0 + a)",
     ),
     "posterior without its prior": ("presets/label_noise.py", "+ xp.log(safe) - xp.log(1.0 - safe)", ""),
+    # without sources, shares or a fixed policy
+    "posterior beyond one": ("ratios/unlabelled.py", "xp.where(chance > 1, xp.ones_like(chance), chance)", "chance"),
+    "remainder of the whole": ("ratios/unlabelled.py", "(1 - alpha) * values / xp", "values / xp"),
+    "truncation unseen": (
+        "ratios/policy.py",
+        "Estimate(xp.astype(1 - mean, dtype)",
+        "Estimate(xp.astype(0 * mean, dtype)",
+    ),
+    "masked tokens counted": (
+        "ratios/policy.py",
+        "used = xp.astype(counts, ratio.dtype)",
+        "used = xp.ones_like(ratio)",
+    ),
+    "impossible samples kept": ("ratios/policy.py", " & (old > -math.inf)", ""),
+    "calibration without its biases": ("ratios/calibration.py", "+ theta[1:][None, :]", ""),
+    "calibration without its ridge": ("ratios/calibration.py", "off = theta - first", "off = 0 * theta"),
+    "shift left out": ("ratios/calibration.py", " + xp.astype(calibration.shift, values.dtype)", ""),
 }

@@ -34,6 +34,9 @@ RATIO_SUITE = [
     "tests/properties/test_probability.py",
 ]
 
+UNLABELLED = ("ratios/unlabelled", "ratios/policy", "ratios/calibration")
+UNLABELLED_SUITE = ["tests/properties/test_unlabelled.py"]
+
 
 def planted(name: str, folder: Path) -> Path:
     """Copy the core into a folder with one mutant in it."""
@@ -49,6 +52,8 @@ def planted(name: str, folder: Path) -> Path:
 
 def _suite(name: str) -> list[str]:
     file = MUTANTS[name][0]
+    if file.startswith(UNLABELLED):
+        return UNLABELLED_SUITE
     if file.startswith(("ratios/", "balance", "tail")):
         return RATIO_SUITE
     return PRESET_SUITE if file.startswith("presets/") else SUITE
@@ -58,7 +63,7 @@ def killed_by(name: str | None) -> str:
     """Run the suite on a mutant (on the core itself for None); return what noticed it, '' if nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         source = ROOT / "src" if name is None else planted(name, Path(folder))
-        suite = [*RATIO_SUITE, *PRESET_SUITE, *SUITE] if name is None else _suite(name)
+        suite = [*RATIO_SUITE, *UNLABELLED_SUITE, *PRESET_SUITE, *SUITE] if name is None else _suite(name)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *suite]
         environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_PROFILE": "gate", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
