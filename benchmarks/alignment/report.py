@@ -96,8 +96,10 @@ def read_rows(folder: Path = RESULTS) -> list[Row]:
         path = folder / f"{kind}.json"
         for name, found in (json.loads(path.read_text()) if path.exists() else {}).items():
             rows.append(_row(kind, name, found))
-    order = {name: place for place, name in enumerate(REGIMES)}
-    return sorted(rows, key=lambda row: (list(TITLES).index(row.kind), order.get(row.name, 99)))
+    from .real import DATASETS
+
+    order = {name: place for place, name in enumerate([*REGIMES, *DATASETS])}
+    return sorted(rows, key=lambda row: (list(TITLES).index(row.kind), order[row.name]))
 
 
 def _row(kind: str, name: str, found: dict[str, Any]) -> Row:
