@@ -52,6 +52,8 @@ html_theme_options = {
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
+    "backreferences_dir": "auto_gallery/backreferences",
+    "doc_module": ("counterpoise",),
     "filename_pattern": r"\.py$",
     "subsection_order": ["gallery/weights", "gallery/ratios", "gallery/training"],
     "within_subsection_order": "FileNameSortKey",

@@ -39,7 +39,7 @@ class Public(Directive):
             self.state.document.settings.env.note_reread()  # other pages decide what is on this one
         names = self.options["names"].split() if "names" in self.options else sorted(package.__all__, key=self._place)
         values = {name: getattr(package, name) for name in names}
-        wanted = {name: value for name, value in values.items() if self._wanted(value.__module__)}
+        wanted = {name: value for name, value in values.items() if self._wanted(_module(value, package.__name__))}
         lines = [line for name, value in wanted.items() for line in _entry(f"{package.__name__}.{name}", value)]
         node = nodes.section()
         node.document = self.state.document
@@ -49,15 +49,25 @@ class Public(Directive):
 
     def _place(self, name: str) -> tuple[int, str, int]:
         """Where a name is defined: modules in the order of the directive, names in that of the source."""
-        value = getattr(importlib.import_module(self.arguments[0]), name)
+        value = inspect.unwrap(getattr(importlib.import_module(self.arguments[0]), name))
+        module = _module(value, self.arguments[0])
         modules = self.options.get("modules", "").split()
-        order = next((i for i, module in enumerate(modules) if _inside(value.__module__, module)), len(modules))
-        return order, value.__module__, inspect.getsourcelines(inspect.unwrap(value))[1]
+        order = next((i for i, claimed in enumerate(modules) if _inside(module, claimed)), len(modules))
+        try:
+            return order, module, inspect.getsourcelines(value)[1]
+        except TypeError:  # an alias or a constant, which has no line
+            return order, module, 0
 
     def _wanted(self, module: str) -> bool:
         if "rest" in self.options:
             return not any(_inside(module, claimed) for claimed in _claims())
         return "modules" not in self.options or any(_inside(module, m) for m in self.options["modules"].split())
+
+
+def _module(value: Any, package: str) -> str:
+    """Return the module that defines a value: an alias is the package's own."""
+    module = getattr(value, "__module__", package)
+    return module if _inside(module, package.partition(".")[0]) else package
 
 
 def _inside(module: str, claimed: str) -> bool:
@@ -70,8 +80,11 @@ def _claims() -> list[str]:
 
 
 def _entry(name: str, value: Any) -> list[str]:
+    if not inspect.isclass(value) and not inspect.isroutine(value):
+        return [f".. autodata:: {name}", ""]
     if not inspect.isclass(value):
-        return [f".. {'autofunction' if callable(value) else 'autodata'}:: {name}", ""]
+        pictures = [f"   .. minigallery:: {name}", ""] if name.count(".") == 1 else []
+        return [f".. autofunction:: {name}", "", *pictures]
     lines = [f".. autoclass:: {name}"]
     if not issubclass(value, tuple | enum.Enum):  # their fields stand in the docstring, and members say no more
         lines.append("   :members:")
