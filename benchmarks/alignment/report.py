@@ -160,6 +160,10 @@ def summary(rows: list[Row]) -> str:
         "**Bold**: better than ERM beyond chance; *italic*: worse (paired 95 % intervals, simultaneous within a row).",
         "",
     ]
+    said = (
+        "Over all rows of the full tables, lists, neural policies and the GPT among them; against other arms than ERM"
+    )
+    lines += [said, "each interval stands alone:", ""]
     counted = [row for row in rows if row.kind in TITLES]
     for arm in ("KL-DRO", "reweighting", "DoRA, paper", "DoRA, released", "DoRA, scaled"):
         better, worse, ties = _against(counted, arm, "ERM")
