@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,12 @@ def test_a_ray_worker_is_set_up_before_the_trainers_class_is_looked_up(tmp_path)
     paths = os.pathsep.join([str(tmp_path), str(HERE / "stub"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {"PYTHONPATH": paths, "DS_ACCELERATOR": "cpu"}
     hook = {"worker_process_setup_hook": "robust_setup.setup", "env_vars": environment}
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=hook)
+    patience = {"worker_register_timeout_seconds": 600}  # it imports torch before it registers
+    home = tempfile.mkdtemp(prefix="ray")  # short, for its sockets; and no cluster that runs already is joined
+    ray.init(
+        "local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=hook,
+        _system_config=patience, _temp_dir=home,
+    )  # fmt: skip
     try:
 
         @ray.remote
@@ -69,6 +76,7 @@ def test_a_ray_worker_is_set_up_before_the_trainers_class_is_looked_up(tmp_path)
 
             return RewardDataset.__mro__[1].__name__, DPOTrainer.__init__.__code__.co_name
 
-        assert ray.get(look.remote(), timeout=300) == ("ColumnsMixin", "init")
+        assert ray.get(look.remote(), timeout=500) == ("ColumnsMixin", "init")
     finally:
         ray.shutdown()
+        shutil.rmtree(home, ignore_errors=True)
