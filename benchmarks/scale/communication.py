@@ -74,8 +74,9 @@ def step(model: Any, loss: RobustLoss, inputs: torch.Tensor, ratio: torch.Tensor
     for number, (x, r) in enumerate(parts):
         last = number + 1 == micro
         if engine is not None:
-            engine.set_gradient_accumulation_boundary(last)
             engine.backward(loss(losses_of(model, x), r))  # which divides by the accumulation steps
+            if not last:
+                engine.step()  # counts the micro-batch, and steps at the last one only: gradients are looked at before
             continue
         if hasattr(model, "set_requires_gradient_sync"):
             model.set_requires_gradient_sync(last)
