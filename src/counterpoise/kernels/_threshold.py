@@ -24,25 +24,22 @@ def threshold_weights(scores: Tensor, slope: float, exponent: float) -> Tensor:
     Rows with NaN are NaN, rows without a finite or infinite score above -inf are 0, and +inf takes all.
     """
     rows, n = scores.shape
-    if rows <= 8 and n >= 1 << 15:
-        out = torch.zeros_like(scores, memory_format=torch.contiguous_format)
-        for row, weights in zip(scores, out, strict=True):
-            _long_row(row, weights, slope, exponent)
-        return _mended(out, scores)
     out = torch.empty_like(scores, memory_format=torch.contiguous_format)
     size = max(1, BLOCK // n)
     upright = n <= 16 and rows >= 512  # reductions over a short last axis are slow: put the problem first
-    kept = [scores.new_empty(min(size, rows) * n) for _ in range(2 + upright)]
     for i in range(0, rows, size):
         z, w = scores[i : i + size], out[i : i + size]
         if upright:
-            block, y, spare = (a[: z.numel()].view(n, -1) for a in kept)
-            y.copy_(z.t())
-            _solve(y, _cut(y, y.amax(0, keepdim=True), slope, y), block, spare, exponent, 0)
-            w.copy_(block.t())
+            y = z.t().contiguous()
+            weights = torch.empty_like(y)
+            _cut(y, y.amax(0, keepdim=True), slope, y)
+            _newton(y, _first(y, exponent, 0), weights, torch.empty_like(y), exponent, 0)
+            w.copy_(weights.t())
+        elif n >= 16 * CHUNK:
+            _by_chunks(z, w, slope, exponent)
         else:
-            y, spare = (a[: z.numel()].view(z.shape) for a in kept)
-            _solve(*_shifted(z, slope, y), w, spare, exponent, 1)
+            y = _cut(z, z.amax(1, keepdim=True), slope)
+            _newton(y, _first(y, exponent, 1), w, torch.empty_like(y), exponent, 1)
     return _mended(out, scores)
 
 
@@ -54,31 +51,9 @@ def _cut(z: Tensor, top: Tensor, slope: float, out: Tensor | None = None) -> Ten
     return y.clamp_(min=-1)
 
 
-def _shifted(z: Tensor, slope: float, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows cut, and their chunks' maxima, which are the rows themselves where they are short."""
-    n = z.shape[1]
-    if n < 16 * CHUNK:
-        y = _cut(z, z.amax(1, keepdim=True), slope, out)
-        return y, y
-    whole = n // CHUNK * CHUNK
-    coarse = z[:, :whole].unflatten(-1, (CHUNK, -1)).amax(1)  # type: ignore[no-untyped-call]
-    coarse = torch.cat([coarse, z[:, whole:]], 1) if whole < n else coarse
-    top = coarse.amax(1, keepdim=True)
-    return _cut(z, top, slope, out), _cut(coarse, top, slope)
-
-
 def _first(y: Tensor, exponent: float, dim: int) -> Tensor:
     """Mean − n^{−1/e}: were all atoms above the threshold, it would be no lower."""
     return torch.clamp(y.mean(dim, keepdim=True) - y.shape[dim] ** (-1 / exponent), min=-1.0)
-
-
-def _solve(y: Tensor, coarse: Tensor, weights: Tensor, spare: Tensor, exponent: float, dim: int) -> None:
-    """Newton from the mean's bound, or from the root of the coarse rows: a subset's threshold is never above."""
-    start = _first(coarse, exponent, dim)
-    if coarse is not y:
-        kept = torch.empty_like(coarse), torch.empty_like(coarse)
-        start = _newton(coarse, start, *kept, exponent, dim) - 8 * torch.finfo(y.dtype).eps
-    _newton(y, start, weights, spare, exponent, dim)
 
 
 def _newton(y: Tensor, tau: Tensor, weights: Tensor, spare: Tensor, exponent: float, dim: int) -> Tensor:
@@ -106,26 +81,31 @@ def _newton(y: Tensor, tau: Tensor, weights: Tensor, spare: Tensor, exponent: fl
     return tau
 
 
-def _long_row(z: Tensor, out: Tensor, slope: float, exponent: float) -> None:
-    """Solve a row of ten thousands: its chunks' maxima have a threshold that leaves few chunks to iterate on."""
-    whole = z.shape[0] // CHUNK * CHUNK
-    parts = z[:whole].unflatten(0, (-1, CHUNK))  # type: ignore[no-untyped-call]
-    maxima = torch.cat([parts.amax(-1), z[whole:]]).unsqueeze(0)
-    top = maxima.amax()
-    if not math.isfinite(top):
-        out.fill_(math.nan)  # mended later
-        return
-    coarse = _cut(maxima, top, slope)
+def _by_chunks(z: Tensor, out: Tensor, slope: float, exponent: float) -> None:
+    """Solve long rows: the threshold of a subset is never above the rows' own, so chunks below it have no weight."""
+    rows, n = z.shape
+    columns = n // CHUNK
+    whole = columns * CHUNK
+    parts, tail = z[:, :whole].reshape(rows, CHUNK, columns), z[:, whole:]
+    coarse = torch.cat([parts.amax(1), tail], 1)
+    top = coarse.amax(1, keepdim=True)
+    coarse = _cut(coarse, top, slope)
     kept = torch.empty_like(coarse), torch.empty_like(coarse)
-    eps = torch.finfo(z.dtype).eps
-    bound = _newton(coarse, _first(coarse, exponent, 1), *kept, exponent, 1) - 8 * eps
-    chosen = (coarse[0, : len(parts)] >= bound[0]).nonzero().squeeze(1)
-    y = _cut(torch.cat([parts[chosen].flatten(), z[whole:]]).unsqueeze(0), top, slope)
+    bound = _newton(coarse, _first(coarse, exponent, 1), *kept, exponent, 1) - 8 * torch.finfo(z.dtype).eps
+    coarse = coarse[:, :columns]
+    most = max(1, int((coarse >= bound).sum(1).amax()))
+    if 4 * most > columns:
+        y = _cut(z, top, slope)
+        _newton(y, bound, out, torch.empty_like(y), exponent, 1)
+        return
+    chosen = coarse.topk(most).indices.unsqueeze(1).expand(-1, CHUNK, -1)
+    y = _cut(torch.cat([parts.gather(2, chosen).flatten(1), tail], 1), top, slope)
     weights = torch.empty_like(y)
     _newton(y, bound, weights, torch.empty_like(y), exponent, 1)
-    tail = y.shape[1] - (z.shape[0] - whole)
-    out[:whole].unflatten(0, (-1, CHUNK))[chosen] = weights[0, :tail].view(-1, CHUNK)  # type: ignore[no-untyped-call]
-    out[whole:] = weights[0, tail:]
+    out.zero_()
+    out[:, :whole].view(rows, CHUNK, columns).scatter_(2, chosen, weights[:, : CHUNK * most].view(rows, CHUNK, most))
+    out[:, whole:] = weights[:, CHUNK * most :]
+    out[:, :1] += 0 * top  # NaN where the top is not finite: mended later
 
 
 def _mended(weights: Tensor, scores: Tensor) -> Tensor:
