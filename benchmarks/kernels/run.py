@@ -148,7 +148,6 @@ def on_gpu() -> None:
     other = torch.empty_like(big)
     bandwidth = 2 * big.numel() * 4 / device_ms(lambda x: other.copy_(x), big) / 1e6
     print(f"copy bandwidth {bandwidth:.0f} GB/s\n")
-    del big, other
     compiled = torch.compile(by_bisection, fullgraph=True)
     peers = {name: call for name, call in projections().items() if name != "counterpoise"}
     peers["torch.compile of bisection"] = compiled

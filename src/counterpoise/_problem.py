@@ -103,7 +103,9 @@ def _ends(xp: Any, reduce: Reduce, loss: Array, mass: Array | None) -> tuple[Arr
     if reduce.all_reduce is not None or is_traced(loss):
         return None
     top, low = reduce.max(loss), reduce.min(loss)
-    usual = xp.isfinite(top - low)
+    finite = xp.isfinite(top) & xp.isfinite(low)
+    half = xp.where(finite, 0.5 * top, 0.0) - xp.where(finite, 0.5 * low, 0.0)  # inf - inf would warn
+    usual = finite & (half < 0.5 * float(xp.finfo(loss.dtype).max))
     if mass is not None:
         usual = usual & (reduce.min(mass) > 0) & (reduce.max(mass) < xp.inf)
     return (top, low) if bool(xp.all(usual)) else None

@@ -7,7 +7,7 @@ MUTANTS = {
         "top = reduce.max(xp.where(live, loss, -xp.inf))",
         "top = reduce.max(loss)",
     ),
-    "masked losses overlooked": ("_problem.py", "usual = xp.isfinite(top - low)", "usual = xp.isfinite(top)"),
+    "masked losses overlooked": ("_problem.py", "usual = finite & (half <", "usual = xp.isfinite(top) | (half <"),
     "zero masses overlooked": ("_problem.py", "(reduce.min(mass) > 0)", "(reduce.min(mass) >= 0)"),
     "counts as masses": ("_solvers/chi_square.py", "Active(unit, masses, unit * mass,", "Active(unit, masses, mass,"),
     "scale over the batch": ("_problem.py", "half = reduce.max(x)\n", "half = xp.max(x) + 0 * reduce.max(x)\n"),
@@ -192,4 +192,30 @@ MUTANTS = {
     "calibration without its biases": ("ratios/calibration.py", "+ theta[1:][None, :]", ""),
     "calibration without its ridge": ("ratios/calibration.py", "off = theta - first", "off = 0 * theta"),
     "shift left out": ("ratios/calibration.py", " + xp.astype(calibration.shift, values.dtype)", ""),
+    # kernels
+    "threshold from the right": (
+        "kernels/_threshold.py",
+        "exponent, 1) - 8 * torch.finfo(z.dtype).eps",
+        "exponent, 1) + 1e-3",
+    ),
+    "tail of the row forgotten": ("kernels/_threshold.py", "torch.cat([parts.amax(1), tail], 1)", "parts.amax(1)"),
+    "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
+    "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
+    "residual of nothing": (
+        "kernels/_reference.py",
+        "residual = residual - torch.where(binds, slope, 0.0) * off",
+        "pass",
+    ),
+    "metric forgotten backward": ("kernels/_reference.py", "if in_metric and not forward else h", "if False else h"),
+    "rate of the other convention": ("kernels/_reference.py", "rate / mass / 2 if", "rate / mass if"),
+    "tangent dropped": (
+        "kernels/_op.py",
+        "return pushed.to(weights.dtype), along, None, None",
+        "return 0 * pushed, along, None, None",
+    ),
+    "batch unfolded the wrong way": (
+        "kernels/_op.py",
+        "numbers.movedim(numbers_dim, 1).flatten(1)",
+        "numbers.movedim(numbers_dim, 2).flatten(1)",
+    ),
 }

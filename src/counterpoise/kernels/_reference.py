@@ -19,13 +19,15 @@ STEEP = 8.0
 
 def reference(spec: Spec, rows: Rows) -> Weighed:
     """Solve the rows; what is masked, by whatever means, counts as -inf."""
-    x = rows.scores.to(accumulated(rows.scores.dtype))
+    x = rows.scores.to(accumulated(rows.scores.dtype)).contiguous()
     if rows.mask is not None:
         x = x.masked_fill(~rows.mask, -math.inf)
     if rows.lengths is not None:
         beyond = torch.arange(x.shape[1], device=x.device) >= rows.lengths.unsqueeze(1)
         x = x.masked_fill(beyond, -math.inf)
     prior = None if rows.prior is None else rows.prior.to(x.dtype)
+    if prior is not None and (rows.mask is not None or rows.lengths is not None):
+        prior = torch.where(x == -math.inf, 0.0, prior)  # what is masked may hold anything
     amount = spec.amount if rows.amounts is None else rows.amounts.to(x.dtype)
     if spec.family in ("entmax", "project_simplex", "project_capped_simplex"):
         weights = _projected(spec, x, prior, rows.caps)

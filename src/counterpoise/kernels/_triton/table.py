@@ -30,13 +30,14 @@ TABLE = (
 )
 LONGEST = {
     # families whose tile keeps more alive than the weights; the others go to the end of the table
+    "kl_penalty": 4096,
     "power_penalty": 4096,
     "entmax": 4096,
     "project_capped_simplex": 4096,
 }
 WARPS = {("chi_square_penalty", 8192): 32, ("power_penalty", 4096): 16}
-LOOP = Launch(1, 2048, 8, True)
-"""Rows that do not fit into registers are read again, from cache, in every pass."""
+LOOP_BLOCK = {"chi_square_penalty": 4096, "power_penalty": 4096}
+"""Columns that rows which do not fit are read in, from cache, in every pass; 2048 where nothing is said."""
 
 
 def launch_for(n: int, family: str) -> Launch:
@@ -44,4 +45,4 @@ def launch_for(n: int, family: str) -> Launch:
     for most, rows, warps in TABLE:
         if n <= most <= LONGEST.get(family, TABLE[-1][0]):
             return Launch(rows, max(2, 1 << (n - 1).bit_length()), WARPS.get((family, most), warps), False)
-    return LOOP
+    return Launch(1, LOOP_BLOCK.get(family, 2048), 8, True)
