@@ -182,4 +182,4 @@ VARIANTS: dict[str, Callable[[int, Generator], Problem]] = {
         partial(sparse, rate=0.1, raised=0.22, columns=8),
     )
 }  # fmt: skip
-"""The same families with other parameters: the kernel methods were not tuned on them, the averaging was seen on them."""
+"""The same families with other parameters: kernel methods were not tuned on them, the averaging was seen on them."""
