@@ -3,8 +3,8 @@
 python benchmarks/scale/communication.py [--kinds ddp fsdp2 zero1 zero2 zero3] [--ranks 2 4] [--batch 8 64 512]
 
 Real processes on gloo train a small network for a step, once on the plain mean and once on DoRA over the world. Every
-collective that passes PyTorch's dispatcher is counted with the bytes that this rank hands to it. Gradients (in float64)
-are compared with those of one process that sees all rows. DeepSpeed is left out where it is not installed.
+collective that passes PyTorch's dispatcher is counted with the bytes that this rank hands to it. Gradients (in float64,
+of DeepSpeed in float32) are compared with those of one process that sees all rows. DeepSpeed is left out where it is not installed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import torch.distributed as dist
 from counterpoise_adapters.pytorch import RobustLoss
 from torch.utils._python_dispatch import TorchDispatchMode
 
-WIDTH, MICRO = 128, 2
+WIDTH, MICRO, RATE = 128, 2, 0.1
 KINDS = ["ddp", "fsdp2", "zero1", "zero2", "zero3"]
 # Which argument of each collective a rank hands over.
 GIVEN = {
@@ -75,8 +75,7 @@ def step(model: Any, loss: RobustLoss, inputs: torch.Tensor, ratio: torch.Tensor
         last = number + 1 == micro
         if engine is not None:
             engine.backward(loss(losses_of(model, x), r))  # which divides by the accumulation steps
-            if not last:
-                engine.step()  # counts the micro-batch, and steps at the last one only: gradients are looked at before
+            engine.step()  # counts the micro-batch, and steps at the last one only
             continue
         if hasattr(model, "set_requires_gradient_sync"):
             model.set_requires_gradient_sync(last)
@@ -106,24 +105,25 @@ def wrapped(kind: str, dtype: torch.dtype, batch: int) -> tuple[Any, Any]:
     config = {
         "train_micro_batch_size_per_gpu": batch // MICRO, "gradient_accumulation_steps": MICRO,
         "zero_optimization": {"stage": int(kind[-1]), "overlap_comm": False}, "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
+        "zero_force_ds_cpu_optimizer": False, "gradient_clipping": 1e9,
     }  # fmt: skip
     engine, *_ = deepspeed.initialize(
-        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), config=config, dist_init_required=False
+        model=model, optimizer=torch.optim.SGD(model.parameters(), lr=RATE), config=config, dist_init_required=False
     )
     return engine, engine
 
 
-def gradient(kind: str, model: Any, engine: Any) -> list[float]:
-    if engine is not None:
-        from deepspeed.utils import safe_get_full_grad
+def parameters(engine: Any) -> torch.Tensor:
+    """Return the whole parameters of a model that DeepSpeed may have sharded."""
+    import deepspeed
 
-        parts = [safe_get_full_grad(p) for p in engine.module.parameters()]
-    elif kind == "fsdp2":
-        parts = [p.grad.full_tensor() for p in model.parameters()]
-    else:
-        parts = [p.grad for p in model.parameters()]
-    return [float(v) for part in parts for v in part.flatten().double()]
+    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
+        return torch.cat([p.detach().double().flatten() for p in engine.module.parameters()])
+
+
+def gradient(kind: str, model: Any) -> torch.Tensor:
+    parts = [p.grad.full_tensor() if kind == "fsdp2" else p.grad for p in model.parameters()]
+    return torch.cat([part.flatten() for part in parts])
 
 
 def worker(rank: int, ranks: int, kind: str, batch: int, folder: Path) -> None:
@@ -135,15 +135,18 @@ def worker(rank: int, ranks: int, kind: str, batch: int, folder: Path) -> None:
     for name, loss, dtype in (
         ("plain", RobustLoss("reweighted"), torch.float32),
         ("world", RobustLoss("dora", penalty=0.5, scope="world"), torch.float32),
-        ("exact", RobustLoss("dora", penalty=0.5, scope="world"), torch.float64),
+        # DeepSpeed descends in float32; of float64 parameters ZeRO-1 loses a part of the plain mean's gradient too
+        ("exact", RobustLoss("dora", penalty=0.5, scope="world"), torch.float32 if "zero" in kind else torch.float64),
     ):
         inputs, ratio = rows(ranks * batch, dtype)
         model, engine = wrapped(kind, dtype, batch)
+        before = None if engine is None else parameters(engine)
         with Traffic() as traffic:
             step(model, loss, inputs[mine], ratio[mine], MICRO, engine)
         found[name] = traffic.bytes
-        if name == "exact":
-            found["gradient"] = gradient(kind, model, engine)
+        if name == "exact":  # of DeepSpeed: what its step of plain descent did to the parameters
+            moved = gradient(kind, model) if before is None else (before - parameters(engine)) / RATE
+            found["gradient"] = moved.tolist()
     with Traffic() as traffic:  # what the objective itself exchanges: the model is at hand on every rank
         step(network(torch.float32), RobustLoss("dora", penalty=0.5, scope="world"), inputs[mine].float(),
              ratio[mine].float(), MICRO, None)  # fmt: skip

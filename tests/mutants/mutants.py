@@ -43,7 +43,7 @@ MUTANTS = {
     "rough where cancelling": ("_solvers/kl.py", "fine = radius < 1 / 64", "fine = radius < 0"),
     "rough penalties": ("_solvers/kl.py", "fine=t < 0.25", "fine=t < 0"),
     "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),
-    "log-sum cancels": ("_solvers/kl.py", "xp.where(xp.abs(growth) < 0.5,", "xp.where(xp.abs(growth) < 0,"),
+    "log-sum cancels": ("_solvers/kl.py", "fine & (xp.abs(growth) < 0.5)", "fine & (xp.abs(growth) < 0)"),
     "tilt without a centre": (
         "_solvers/kl.py",
         "centre = xp.minimum(problem.mean,",
