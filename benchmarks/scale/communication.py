@@ -4,7 +4,8 @@ python benchmarks/scale/communication.py [--kinds ddp fsdp2 zero1 zero2 zero3] [
 
 Real processes on gloo train a small network for a step, once on the plain mean and once on DoRA over the world. Every
 collective that passes PyTorch's dispatcher is counted with the bytes that this rank hands to it. Gradients (in float64,
-of DeepSpeed in float32) are compared with those of one process that sees all rows. DeepSpeed is left out where it is not installed.
+of DeepSpeed in float32) are compared with those of one process that sees all rows. DeepSpeed is left out where it is
+not installed.
 """
 
 import argparse
