@@ -40,8 +40,8 @@ MUTANTS = {
     "blocks share an amount": ("_blocks.py", '(2 if key == "prior" else 1)', "2"),
     # exponential weights
     "infeasible end": ("_solvers/kl.py", "_tilt(problem, t, fine=fine)", "_tilt(problem, t * (1 + 1e-9), fine=fine)"),
-    "rough where cancelling": ("_solvers/kl.py", "fine = radius < 1 / 64", "fine = radius < 0"),
-    "rough penalties": ("_solvers/kl.py", "fine=t < 0.25", "fine=t < 0"),
+    "rough where cancelling": ("_solvers/kl.py", "fine = _somewhere(tiny)", "fine = None"),
+    "rough penalties": ("_solvers/kl.py", "_somewhere(t < 0.25)", "None"),
     "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),
     "log-sum cancels": ("_solvers/kl.py", "fine & (xp.abs(growth) < 0.5)", "fine & (xp.abs(growth) < 0)"),
     "tilt without a centre": (

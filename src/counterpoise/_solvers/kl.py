@@ -29,10 +29,15 @@ class Tilt(NamedTuple):
 def kl_penalty(problem: Problem, penalty: Array) -> Answer:
     """Exponential weights at λ/R, in closed form."""
     t = 1 / penalty
-    return _tilt(problem, t, fine=t < 0.25)[0].answer(problem)
+    return _tilt(problem, t, fine=_somewhere(t < 0.25))[0].answer(problem)
 
 
-def _tilt(problem: Problem, t: Array, *, fine: Array) -> tuple[Tilt, Array]:
+def _somewhere(mask: Array) -> Array | None:
+    """Return the mask, or None if it is known to be false: asked before a loop, inside which it could not be."""
+    return mask if anywhere(mask) else None
+
+
+def _tilt(problem: Problem, t: Array, *, fine: Array | None) -> tuple[Tilt, Array]:
     """Tilt the prior; return z as well. Where not ``fine``, log Σ w may have the absolute error of a rounding of 1.
 
     The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
@@ -47,7 +52,7 @@ def _tilt(problem: Problem, t: Array, *, fine: Array) -> tuple[Tilt, Array]:
     (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
     log_mass = xp.log(mass)
-    if anywhere(fine):
+    if fine is not None:
         (growth,) = problem.expect(xp.expm1(z))
         log_mass = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mass)
     return Tilt(t, w, mass, log_mass, centre), z
@@ -56,9 +61,10 @@ def _tilt(problem: Problem, t: Array, *, fine: Array) -> tuple[Tilt, Array]:
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
     """Halley's method on √KL(t) − √ρ in t = R/λ, from the root of the cubic that KL(t) is at t = 0."""
     xp = problem.xp
-    fine = radius < 1 / 64
+    tiny = radius < 1 / 64
+    fine = _somewhere(tiny)
     noise = rounding(problem, radius)
-    noise += xp.where(fine, 0.0, 2 * float(xp.finfo(noise.dtype).eps)) / xp.sqrt(xp.where(fine, 1.0, radius))
+    noise += 2 * float(xp.finfo(noise.dtype).eps) / xp.sqrt(xp.where(tiny, xp.inf, radius))
 
     def residual(t: Array) -> tuple[Array, ...]:
         tilt, z = _tilt(problem, t, fine=fine)
