@@ -39,7 +39,7 @@ MUTANTS = {
     "half precision sums": ("_xp.py", "if xp.finfo(array.dtype).bits < 32 else array", "if False else array"),
     "blocks share an amount": ("_blocks.py", '(2 if key == "prior" else 1)', "2"),
     # exponential weights
-    "infeasible end": ("_solvers/kl.py", "_tilt(problem, t, fine=fine)", "_tilt(problem, t * (1 + 1e-9), fine=fine)"),
+    "infeasible end": ("_solvers/kl.py", "variance / t, radius)", "variance / t, radius * (1 + 1e-9))"),
     "rough where cancelling": ("_solvers/kl.py", "fine = _somewhere(tiny)", "fine = None"),
     "rough penalties": ("_solvers/kl.py", "_somewhere(t < 0.25)", "None"),
     "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),

@@ -301,3 +301,30 @@ def test_inputs_are_left_alone_even_read_only(d, verb):
     verb(losses, d, amount, prior=prior)
     for a, b in zip((losses, prior, amount), kept, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@both
+@every
+def test_no_prior_is_a_prior_of_ones(d, verb):
+    """Where no prior is given it is a factor, and an array where ones are: the sums differ, their results do not."""
+    generator = np.random.default_rng(2)
+    for n in (1, 2, 7, 64, 1500):
+        losses = np.concatenate([generator.normal(size=(3, n)), generator.integers(0, 3, (2, n)).astype(float)])
+        for amount in (1e-6, 0.013, 0.3, 2.0):
+            bare, ones = verb(losses, d, amount), verb(losses, d, amount, prior=np.ones(n))
+            np.testing.assert_array_equal(bare.status, ones.status)
+            np.testing.assert_allclose(bare.weights, ones.weights, rtol=0, atol=1e-10)
+            np.testing.assert_allclose(bare.value, ones.value, rtol=0, atol=1e-12 * (1 + np.abs(losses).max()))
+
+
+def test_a_kl_radius_takes_few_evaluations_and_a_large_penalty_keeps_its_shift(monkeypatch):
+    from counterpoise._solvers import kl
+
+    losses, calls, stock = np.random.default_rng(0).normal(size=(200, 64)), [], kl._tilt
+    monkeypatch.setattr(kl, "_tilt", lambda *a, **k: calls.append(1) or stock(*a, **k))
+    cp.constrained(losses, cp.KL(), 0.1)
+    assert len(calls) <= 3  # of third order: a first guess to a hundredth is exact after two steps
+    penalty = 1e9
+    mean, variance = losses.mean(-1), losses.var(-1)
+    shift = cp.penalized(losses, cp.KL(), penalty).shift
+    np.testing.assert_allclose(shift, mean + variance / (2 * penalty), rtol=0, atol=1e-14)
