@@ -195,10 +195,16 @@ MUTANTS = {
     # kernels
     "threshold from the right": (
         "kernels/_threshold.py",
-        "exponent, 1) - 8 * torch.finfo(z.dtype).eps",
-        "exponent, 1) + 1e-3",
+        "torch.empty_like(y)) - 8 * torch.finfo(z.dtype).eps",
+        "torch.empty_like(y)) + 1e-3",
     ),
-    "tail of the row forgotten": ("kernels/_threshold.py", "torch.cat([parts.amax(1), tail], 1)", "parts.amax(1)"),
+    "padding takes part": ("kernels/_threshold.py", "value=-math.inf", "value=0.0"),
+    "chunks of other rows": ("kernels/_threshold.py", "chosen // peaks.shape[1]", "chosen % rows"),
+    "tail of the row forgotten": (
+        "kernels/_triton/sums.py",
+        "for start in range(0, n, BLOCK):",
+        "for start in range(0, n - BLOCK + 1, BLOCK):",
+    ),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
     "residual of nothing": (

@@ -9,8 +9,10 @@ from torch.autograd import forward_ad, gradcheck  # noqa: E402
 from weight_kernels.problems import FAMILIES, PRIORS, feasible_cap, random  # noqa: E402
 
 from counterpoise import kernels  # noqa: E402
-from counterpoise.kernels._op import _OPS  # noqa: E402
+from counterpoise.kernels._launch import weigh_rows  # noqa: E402
+from counterpoise.kernels._op import _OPS, Pull  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES as NAMES  # noqa: E402
+from counterpoise.kernels._spec import make_rows  # noqa: E402
 
 IDS = [family.name for family in FAMILIES]
 PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
@@ -98,6 +100,50 @@ def test_vmap_equals_a_batch(family, with_prior):
         up
     ).sum().backward()
     torch.testing.assert_close(per_row(scores, prior, up), leaf.grad)
+
+
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+@pytest.mark.parametrize(("at", "to"), [(0, 0), (1, 2), (2, 1), (-1, 0)])
+def test_gradients_mapped_over_batches_of_rows_equal_the_loop(family, with_prior, at, to):
+    scores, prior = random(15, 6, seed=3)
+    scores, prior = scores.view(3, 5, 6), prior.view(3, 5, 6)
+    scale = torch.tensor([0.3, 1.0, 2.0, 4.0, 0.1])[:, None]  # rows of one batch differ in their multipliers too
+    amount = feasible_cap(family, 6)
+    up = direction(scores)
+
+    def pull(x, p, u):
+        return torch.func.grad(lambda z: (family.kernel(z, amount, **({"prior": p} if with_prior else {})) * u).sum())(
+            x * scale
+        )
+
+    looped = torch.stack([pull(x, p, u) for x, p, u in zip(scores, prior, up, strict=True)], to)
+    moved = [a.movedim(0, at) for a in (scores, prior, up)]
+    mapped = torch.func.vmap(pull, in_dims=(at, at, at), out_dims=to)(*moved)
+    torch.testing.assert_close(mapped, looped)
+
+
+@pytest.mark.parametrize("forward", [False, True], ids=["transposed", "forward"])
+@pytest.mark.parametrize("mapped", [(True, True), (True, False), (False, True)], ids=["both", "up", "numbers"])
+@pytest.mark.parametrize("dims", [(0, 0), (1, 1), (2, 2), (1, 2), (-1, 0)], ids=str)
+def test_a_pull_mapped_over_its_numbers_equals_the_loop(dims, mapped, forward):
+    scores, prior = random(5, 6, seed=4)
+    spec, rows, _ = make_rows(
+        "values", scores, prior=prior, mask=None, lengths=None, amount=("radius", 0.5), family="project_ball",
+        out_dtype=None, impl="auto",
+    )  # fmt: skip
+    weights, _, numbers, _ = weigh_rows(spec, rows)
+    scales = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    ups = torch.stack([direction(scores) * (1 + i) for i in range(3)])
+    several = torch.stack([numbers * s * torch.arange(1, 6) for s in scales])  # a factor of its own for every row
+
+    def pull(u, m):
+        return Pull.apply(spec, forward, u, scores, prior, None, weights, m)
+
+    pairs = [(ups[i if mapped[0] else 0], several[i if mapped[1] else 0]) for i in range(3)]
+    looped = torch.stack([pull(u, m) for u, m in pairs], dims[1])
+    arguments = [a.movedim(0, dims[0]) if on else a[0] for a, on in zip((ups, several), mapped, strict=True)]
+    in_dims = tuple(dims[0] if on else None for on in mapped)
+    torch.testing.assert_close(torch.func.vmap(pull, in_dims, dims[1])(*arguments), looped)
 
 
 @pytest.mark.parametrize("name", NAMES)

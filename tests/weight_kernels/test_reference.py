@@ -3,11 +3,14 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import counterpoise as cp
 
 torch = pytest.importorskip("torch")
 from weight_kernels.problems import (  # noqa: E402
+    BY_NAME,
     FAMILIES,
     NASTY,
     PRIORS,
@@ -44,6 +47,30 @@ def test_float32_stays_near_the_float64_truth_and_rows_sum_to_one(family, shape)
     assert found.dtype == torch.float32
     close(found, family.core(scores.double(), amount), torch.float32, 16 * condition(family, scores))
     assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
+
+
+def long_row(kind, n, seed, dtype):
+    """A row of that width, or a nasty one: all of it where it is constant, else a few among ordinary scores."""
+    row = random(1, n, seed, dtype=dtype)[0][0] * (kind if isinstance(kind, float) else 1)
+    if isinstance(kind, str):
+        nasty = torch.tensor(NASTY[kind], dtype=dtype)
+        row[(7 * torch.arange(len(nasty)) - 1 - seed) % n] = nasty
+    return torch.full_like(row, nasty[0]) if kind in ("constant", "zeros", "all masked") else row
+
+
+@pytest.mark.parametrize("alpha", [2.0, 1.5, 1.2])
+@given(
+    kinds=st.lists(st.sampled_from([1e-3, 0.03, 1.0, 30.0, *NASTY]), min_size=1, max_size=6),
+    n=st.integers(1024, 1200), seed=st.integers(0, 99), dtype=st.sampled_from([torch.float32, torch.float64]),
+)  # fmt: skip
+def test_long_rows_of_every_width_side_by_side(alpha, kinds, n, seed, dtype):
+    scores = torch.stack([long_row(kind, n, seed + i, dtype) for i, kind in enumerate(kinds)])
+    family = BY_NAME[f"entmax {alpha}"]
+    found = family.kernel(scores, alpha)
+    bound = 16 * condition(family, scores).clamp(max=64)
+    close(found, family.core(scores.double(), alpha), dtype, bound)
+    whole = (scores != -math.inf).any(1) & ~scores.isnan().any(1)
+    assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(dtype).eps)[whole].all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

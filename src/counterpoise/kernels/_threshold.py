@@ -7,6 +7,7 @@ With e = 1 it is the Euclidean projection onto the simplex, with e = 1/(α − 1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from torch import Tensor
 BLOCK = 1 << 18
 """Elements worked on at a time: three float32 arrays of a MiB, which stay in cache."""
 CHUNK = 64
-"""Atoms of a long row whose maximum stands for them in the first estimate of τ."""
+"""Neighbours in a long row whose maximum stands for them in the first estimate of τ."""
 STEPS = 64
+Over = Callable[[Tensor], Tensor]
 
 
 def threshold_weights(scores: Tensor, slope: float, exponent: float) -> Tensor:
@@ -33,13 +35,13 @@ def threshold_weights(scores: Tensor, slope: float, exponent: float) -> Tensor:
             y = z.t().contiguous()
             weights = torch.empty_like(y)
             _cut(y, y.amax(0, keepdim=True), slope, y)
-            _newton(y, _first(y, exponent, 0), weights, torch.empty_like(y), exponent, 0)
+            _newton(y, _first(y, exponent, 0), exponent, weights, _down)
             w.copy_(weights.t())
         elif n >= 16 * CHUNK:
             _by_chunks(z, w, slope, exponent)
         else:
             y = _cut(z, z.amax(1, keepdim=True), slope)
-            _newton(y, _first(y, exponent, 1), w, torch.empty_like(y), exponent, 1)
+            _newton(y, _first(y, exponent, 1), exponent, w)
     return _mended(out, scores)
 
 
@@ -56,56 +58,78 @@ def _first(y: Tensor, exponent: float, dim: int) -> Tensor:
     return torch.clamp(y.mean(dim, keepdim=True) - y.shape[dim] ** (-1 / exponent), min=-1.0)
 
 
-def _newton(y: Tensor, tau: Tensor, weights: Tensor, spare: Tensor, exponent: float, dim: int) -> Tensor:
-    """Fill in the weights, return the threshold; the last correction scales, as rounding τ would cost their sum."""
+def _along(values: Tensor) -> Tensor:
+    return values.sum(1, keepdim=True)
+
+
+def _down(values: Tensor) -> Tensor:
+    return values.sum(0, keepdim=True)
+
+
+def _same(tau: Tensor) -> Tensor:
+    return tau
+
+
+def _newton(
+    y: Tensor, tau: Tensor, exponent: float, weights: Tensor, add: Over = _along, spread: Over = _same
+) -> Tensor:
+    """Fill in the weights, return the threshold; the last correction scales, as rounding τ would cost their sum.
+
+    ``add`` sums over a row, ``spread`` takes a number per row to its atoms.
+    """
     rounding = 2 * torch.finfo(y.dtype).eps
-    total = tau
+    total, spare = tau, torch.empty_like(y)
     for _ in range(STEPS):
         if exponent == 1:
-            torch.sub(y, tau, out=weights).clamp_(min=0)
-            slope = torch.sign(weights, out=spare).sum(dim, keepdim=True)
+            torch.sub(y, spread(tau), out=weights).clamp_(min=0)
+            slope = add(torch.sign(weights, out=spare))
         else:
-            torch.sub(y, tau, out=spare).clamp_(min=0)
+            torch.sub(y, spread(tau), out=spare).clamp_(min=0)
             if exponent == 2:
-                slope = spare.sum(dim, keepdim=True)
+                slope = add(spare)
                 torch.mul(spare, spare, out=weights)
             else:
-                slope = torch.pow(spare, exponent - 1, out=weights).sum(dim, keepdim=True)
+                slope = add(torch.pow(spare, exponent - 1, out=weights))
                 weights.mul_(spare)
-        total = weights.sum(dim, keepdim=True)
+        total = add(weights)
         step = (total - (1 if exponent == 1 else total ** (1 - 1 / exponent))) / slope
         if not bool((step > rounding).any()):
             break
         tau = tau + step
-    weights.mul_(total.reciprocal_())
+    weights.mul_(spread(total.reciprocal_()))
     return tau
 
 
 def _by_chunks(z: Tensor, out: Tensor, slope: float, exponent: float) -> None:
-    """Solve long rows: the threshold of a subset is never above the rows' own, so chunks below it have no weight."""
+    """Solve long rows: a subset's threshold is never above its row's, so chunks below that of the peaks are 0."""
     rows, n = z.shape
-    columns = n // CHUNK
-    whole = columns * CHUNK
-    parts, tail = z[:, :whole].reshape(rows, CHUNK, columns), z[:, whole:]
-    coarse = torch.cat([parts.amax(1), tail], 1)
-    top = coarse.amax(1, keepdim=True)
-    coarse = _cut(coarse, top, slope)
-    kept = torch.empty_like(coarse), torch.empty_like(coarse)
-    bound = _newton(coarse, _first(coarse, exponent, 1), *kept, exponent, 1) - 8 * torch.finfo(z.dtype).eps
-    coarse = coarse[:, :columns]
-    most = max(1, int((coarse >= bound).sum(1).amax()))
-    if 4 * most > columns:
-        y = _cut(z, top, slope)
-        _newton(y, bound, out, torch.empty_like(y), exponent, 1)
+    if n % CHUNK:
+        z = torch.nn.functional.pad(z, (0, -n % CHUNK), value=-math.inf)
+    chunks = z.view(-1, CHUNK)
+    peaks = chunks.amax(1).view(rows, -1)
+    top = peaks.amax(1, keepdim=True)
+    y = _cut(peaks, top, slope)
+    bound = _newton(y, _first(y, exponent, 1), exponent, torch.empty_like(y)) - 8 * torch.finfo(z.dtype).eps
+    bound = bound.clamp_(min=-1)
+    chosen = (y > bound).view(-1).nonzero().squeeze(1)
+    if 2 * len(chosen) > len(chunks):
+        _newton(_cut(z[:, :n], top, slope), bound, exponent, out)
         return
-    chosen = coarse.topk(most).indices.unsqueeze(1).expand(-1, CHUNK, -1)
-    y = _cut(torch.cat([parts.gather(2, chosen).flatten(1), tail], 1), top, slope)
+    row = chosen // peaks.shape[1]
+    sums = torch.zeros_like(peaks)
+
+    def add(values: Tensor) -> Tensor:
+        sums.view(-1).index_copy_(0, chosen, values.sum(1))
+        return sums.sum(1, keepdim=True)
+
+    y = _cut(chunks[chosen], top[row], slope)
     weights = torch.empty_like(y)
-    _newton(y, bound, weights, torch.empty_like(y), exponent, 1)
-    out.zero_()
-    out[:, :whole].view(rows, CHUNK, columns).scatter_(2, chosen, weights[:, : CHUNK * most].view(rows, CHUNK, most))
-    out[:, whole:] = weights[:, CHUNK * most :]
-    out[:, :1] += 0 * top  # NaN where the top is not finite: mended later
+    _newton(y, bound, exponent, weights, add, lambda tau: tau[row])
+    full = torch.empty_like(z) if n % CHUNK else out
+    full.zero_().view(-1, CHUNK).index_copy_(0, chosen, weights)
+    full[:, :1] += 0 * top  # NaN where the top is not finite: mended later
+    if n % CHUNK:
+        out.copy_(full[:, :n])
 
 
 def _mended(weights: Tensor, scores: Tensor) -> Tensor:
