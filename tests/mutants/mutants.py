@@ -205,6 +205,8 @@ MUTANTS = {
         "for start in range(0, n, BLOCK):",
         "for start in range(0, n - BLOCK + 1, BLOCK):",
     ),
+    "mask by the scores' rows": ("kernels/_triton/weigh.py", "wide * stride_mask", "wide * stride_scores"),
+    "backward without its other pieces": ("kernels/_triton/pull.py", "size += total(h1)", "size += 0 * total(h1)"),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
     "residual of nothing": (

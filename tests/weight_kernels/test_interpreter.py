@@ -15,9 +15,11 @@ else:
 
 TESTS = Path(__file__).parents[1]
 PARTS = [
-    "weights_equal", "nasty", "in_pieces", "mask or half", "solution or strides", "backward_kernel and not looped",
-    "backward_kernel and looped", "gradient or refused",
-]  # fmt: skip
+    "weights_equal or nasty",
+    "in_pieces or strides or refused",
+    "mask or half",
+    "solution or backward or gradient",
+]
 
 
 @pytest.mark.parametrize("part", PARTS)

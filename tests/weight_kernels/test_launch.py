@@ -17,7 +17,8 @@ from counterpoise.kernels._triton.table import TABLE, WARPS, launch_for  # noqa:
 def test_every_row_fits_its_tile_or_is_read_in_pieces(family):
     for n in [1, 2, 3, 16, 17, 63, 64, 65, 1000, 1024, 4096, 4097, 8192, 8193, 16384, 16385, 10**6]:
         launch = launch_for(n, family)
-        assert launch.looped or (not launch.looped and n <= launch.block < 2 * max(n, 2))
+        assert launch.looped or n <= launch.block < 2 * max(n, 2)
+        assert 2 * 32 * launch.warps * launch.options.get("maxnreg", 0) <= 65536  # two programs fit
         assert all(size & (size - 1) == 0 for size in (launch.rows, launch.block, launch.warps))
         assert 1 <= launch.warps <= 32 and launch.rows * launch.block >= 32
     assert not launch_for(4096, family).looped and launch_for(16385, family).looped

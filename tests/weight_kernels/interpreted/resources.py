@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ POINTERS = {
 FLOATS = ("amount", "cap", "exponent", "scale_of", "k")
 
 
-def compiled(kernel, constants, architecture, warps):
+def compiled(kernel, constants, architecture, options):
     """Compile with 16-byte-aligned pointers, as torch's are."""
     signature, aligned = {}, {}
     for i, name in enumerate(kernel.arg_names):
@@ -38,48 +39,49 @@ def compiled(kernel, constants, architecture, warps):
         else:
             signature[name] = "fp32" if name in FLOATS else "i32"
     source = ASTSource(kernel, signature, constants, aligned)
-    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
 def resources(binary):
-    """Return registers a thread and bytes that were spilled, as ptxas reports them."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
-    target = re.search(r"^\.target (\w+)", binary.asm["ptx"], re.MULTILINE).group(1)
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
-        file.write(binary.asm["ptx"])
+    """Return registers a thread and bytes of local memory: what spills lies there, nothing else of these kernels."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary.asm["cubin"])
         file.flush()
-        command = [tool, "-v", f"--gpu-name={target}", file.name, "-o", "/dev/null"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", said).groups()
-    return int(re.search(r"Used (\d+) registers", said).group(1)), max(map(int, spilled))
+        said = subprocess.run([tool, "-res-usage", file.name], check=True, capture_output=True, text=True).stdout
+    used = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", said))
+    return int(used["REG"]), int(used["STACK"]) + int(used["LOCAL"])
 
 
-def main():
-    """Compile forward and backward with prior, mask, lengths and a number per row."""
-    architecture, family, sizes = int(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]]
-    found = []
-    exponent = 1.5 if family in ("power_penalty", "entmax") else 2.0
-    spec = Spec(family, 0.5, 0.5, exponent, torch.float32, "triton")
+@cache
+def of_launch(architecture, family, launch):
+    """Return what a launch of the forward and the backward kernel needs, with prior, mask, lengths, amounts a row."""
+    spec = Spec(family, 0.5, 0.5, 1.5 if family in ("power_penalty", "entmax") else 2.0, torch.float32, "triton")
     some = torch.zeros(1, 2)
     rows = Rows(some, None if family == "entmax" else some, some.bool(), None, some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
-    for n in sizes:
-        launch = launch_for(n, family)
-        shape = {"ROWS": launch.rows, "BLOCK": launch.block}
-        forward = {
-            "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch.looped), "PER_ROW": True,
-            "HAS_LENGTHS": True, "DETAILS": not (spec.metric or family == "entmax"), **shape,
-        }  # fmt: skip
-        kind, flags = call.pull_flags(spec, rows, False)
-        backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
-        for name, kernel, constants in (("weigh", weigh_kernel, forward), ("pull", pull_kernel, backward)):
-            registers, spilled = resources(compiled(kernel, constants, architecture, launch.warps))
-            found.append({
-                "kernel": name, "family": family, "atoms": n, "rows": launch.rows, "block": launch.block,
-                "warps": launch.warps, "looped": launch.looped, "registers": registers, "spilled": spilled,
-            })  # fmt: skip
-    print(json.dumps(found))
+    shape = {"ROWS": launch.rows, "BLOCK": launch.block}
+    forward = {
+        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch.looped), "PER_ROW": True,
+        "HAS_LENGTHS": True, "DETAILS": not (spec.metric or family == "entmax"), **shape,
+    }  # fmt: skip
+    kind, flags = call.pull_flags(spec, rows, False)
+    backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
+    found = []
+    for name, kernel, constants in (("weigh", weigh_kernel, forward), ("pull", pull_kernel, backward)):
+        registers, spilled = resources(compiled(kernel, constants, architecture, launch.options))
+        found.append({"kernel": name, **launch._asdict(), "registers": registers, "spilled": spilled})
+    return found
+
+
+def of_family(architecture, family, sizes):
+    """Return it for rows of each size, as the table launches them."""
+    return [
+        {"family": family, "atoms": n, **kernel}
+        for n in sizes
+        for kernel in of_launch(architecture, family, launch_for(n, family))
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(of_family(int(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]])))

@@ -70,7 +70,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
             FAMILY=family, FLAGS=flags_of(spec, rows, launch.looped), PER_ROW=rows.amounts is not None,
             HAS_LENGTHS=rows.lengths is not None,
             DETAILS=not (spec.metric or spec.family == "entmax"), ROWS=launch.rows, BLOCK=launch.block,
-            num_warps=launch.warps,
+            **launch.options,
         )  # fmt: skip
     return Weighed(weights, value, numbers, status)
 
@@ -111,6 +111,6 @@ def pull_rows(
             up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0), stride,
             prior_stride, caps_stride, float(spec.cap), float(spec.exponent - 1), int(spec.family != "project_ball"),
             KIND=kind, PULL_FLAGS=flags, LOOPS=launch.looped, ROWS=launch.rows, BLOCK=launch.block,
-            num_warps=launch.warps,
+            **launch.options,
         )  # fmt: skip
     return out

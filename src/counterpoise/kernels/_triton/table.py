@@ -13,6 +13,11 @@ class Launch(NamedTuple):
     warps: int
     looped: bool
 
+    @property
+    def options(self) -> dict[str, int]:
+        """What the compiler is told: left alone, it may spill in a loop to fit a third program on a multiprocessor."""
+        return {"num_warps": self.warps, **({"maxnreg": LOOP_REGISTERS} if self.looped else {})}
+
 
 TABLE = (
     # up to so many atoms: rows a program, warps
@@ -36,8 +41,10 @@ LONGEST = {
     "project_capped_simplex": 4096,
 }
 WARPS = {("chi_square_penalty", 8192): 32, ("power_penalty", 4096): 16}
-LOOP_BLOCK = {"chi_square_penalty": 4096, "power_penalty": 4096}
-"""Columns that rows which do not fit are read in, from cache, in every pass; 2048 where nothing is said."""
+LOOP = Launch(1, 2048, 8, True)
+"""For rows that do not fit: the columns of a piece, which is read from cache in every pass."""
+LOOP_REGISTERS = 128
+"""A thread's, of 8 warps: two programs share a multiprocessor's 65536."""
 
 
 def launch_for(n: int, family: str) -> Launch:
@@ -45,4 +52,4 @@ def launch_for(n: int, family: str) -> Launch:
     for most, rows, warps in TABLE:
         if n <= most <= LONGEST.get(family, TABLE[-1][0]):
             return Launch(rows, max(2, 1 << (n - 1).bit_length()), WARPS.get((family, most), warps), False)
-    return Launch(1, LOOP_BLOCK.get(family, 2048), 8, True)
+    return LOOP
