@@ -129,6 +129,11 @@ MUTANTS = {
         "xp.argsort(xp.concat(list(rows), axis=0))",
         "xp.concat(list(rows), axis=0)",
     ),
+    "held-out losses without a floor": ("ratios/logistic.py", "ridge = width * eps", "ridge = 0 * eps"),
+    "dependent columns": ("ratios/gaussian.py", "eye * pooled, eye * cov_t, eye * cov_s", "pooled, cov_t, cov_s"),
+    "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
+    "spreads not looked at": ("ratios/samples.py", "((means, variances), zip(", "((means, means), zip("),
+    "ratios uncut": ("ratios/model.py", "LARGEST = 0.4", "LARGEST = 2.0"),
     "shift where there is none": ("ratios/select.py", "CLEAR = 1.5", "CLEAR = -99.0"),
     "power found but not taken": (
         "ratios/select.py",

@@ -195,6 +195,51 @@ def test_approximate_leave_one_out_is_near_refitting():
     assert float(model.scores.score[0, 0]) == pytest.approx(np.mean(losses), abs=2e-3)
 
 
+def test_independent_gaussians_multiply_the_ratios_of_their_columns():
+    target, train = gaussians(31, 50, 70, d=3)
+    whole = cp.fit_gaussian(target=target, train=train, independent=True)
+    columns = [cp.fit_gaussian(target=target[:, j], train=train[:, j]) for j in range(3)]
+    parts = sum(cp.log_ratio(model, train[:, j]) for j, model in enumerate(columns))
+    np.testing.assert_allclose(cp.log_ratio(whole, train), parts, rtol=1e-9, atol=1e-9)
+
+
+def test_bumps_look_least_at_columns_that_do_not_differ():
+    generator = np.random.default_rng(32)
+    target, train = generator.normal(size=(300, 5)), generator.normal(size=(500, 5))
+    plain = cp.gaussian_features(target=target, train=train)
+    target[:, 0] += 1.0  # by its mean
+    target[:, 1] *= 2.0  # by its spread
+    features, back = (cp.gaussian_features(target=a, train=b) for a, b in ((target, train), (train, target)))
+    np.testing.assert_allclose(back.scale, features.scale)
+    stretched = np.asarray(features.scale / plain.scale)
+    evidence = []
+    for x, y in zip(target.T, train.T, strict=True):
+        squares = (x - x.mean()) ** 2, (y - y.mean()) ** 2
+        means = (x.mean() - y.mean()) / np.sqrt(x.var() / 300 + y.var() / 500)
+        spreads = (x.var() - y.var()) / np.sqrt(squares[0].var() / 300 + squares[1].var() / 500)
+        evidence.append(max(abs(means), abs(spreads)))
+    wanted = np.maximum((max(evidence) - 1) / (np.array(evidence) + 1), 1)
+    np.testing.assert_allclose(stretched[2:], wanted[2:], rtol=1e-9)
+    assert stretched[0] < 1.2 and stretched[1] < 2 and stretched[2:].min() > 4
+    # four columns of noise more cost next to nothing
+    x = generator.normal(size=(2000, 5))
+    target[:, 1] /= 2.0
+    truth = np.exp(x[:, 0] - 0.5)
+    error = np.mean((cp.ratio(cp.fit_ulsif(target=target, train=train), x) - truth) ** 2) / np.mean(truth**2)
+    assert error < 0.15
+
+
+def test_held_out_losses_of_wide_bumps_survive_float32():
+    from array_api.backends import MAKERS
+
+    backend = MAKERS["strict no_float64"]()
+    target, train = gaussians(25)
+    options = {"features": "gaussian", "penalty": [1e-2, 1e-1], "bandwidth": [2.0, 4.0, 6.0]}
+    plain = cp.fit_logistic(target=target, train=train, **options).scores.score
+    arrays = {name: backend.make(x, "float32") for name, x in (("target", target), ("train", train))}
+    np.testing.assert_allclose(backend.back(cp.fit_logistic(**arrays, **options).scores.score), plain, atol=2e-3)
+
+
 @every
 def test_units_and_order_do_not_matter(fit):
     target, train = gaussians(7)
@@ -531,11 +576,26 @@ def test_bumps_that_no_training_row_feels_are_warned_about(fit):
 
 def test_the_choice_of_a_method_warns_about_samples_that_hardly_overlap():
     generator = np.random.default_rng(21)
-    target, train = generator.normal(50, 1, (30, 1)), generator.normal(0, 1, (40, 1))
+    target, train = generator.normal(50, 1, (60, 1)), generator.normal(0, 1, (70, 1))
     with pytest.warns(UserWarning, match="hardly overlap: a classifier tells them apart in 100.0% of pairs"):
         model = cp.fit_ratio(target=target, train=train)
-    found = cp.log_ratio(model, np.vstack([target, train]))  # near 1250 at the target, where the ratio is infinite
-    assert np.isfinite(found).all() and found[:30].min() > 30.0 and found[30:].max() < -25.0
+    found = cp.log_ratio(model, np.vstack([target, train]))  # near 1250 at the target
+    assert np.isfinite(found).all() and found[:60].min() > 30.0 and found[60:].max() < -25.0
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float64, 1e123), (np.float32, 1e15)])
+def test_ratios_beyond_their_dtype_are_cut_with_a_warning(dtype, largest):
+    generator = np.random.default_rng(21)
+    target, train = generator.normal(50, 1, (60, 1)), generator.normal(0, 1, (70, 1))
+    model = cp.fit_gaussian(target=target, train=train)
+    x = np.vstack([target, train, [[np.nan]]]).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # numpy's words are not the user's
+        with pytest.warns(UserWarning, match="60 of 131 ratios are above .* the samples do not overlap at these rows"):
+            found = cp.ratio(model, x)
+    assert found.dtype == dtype and largest < found[0] < 1e3 * largest and np.isnan(found[-1])
+    assert np.isfinite((found[:-1] ** 2).sum()) and (found[60:-1] < 1).all()
+    assert (cp.log_ratio(model, x)[:60] > np.log(found[0])).all()
 
 
 @every

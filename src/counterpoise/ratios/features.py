@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .samples import chunks, draw, location_and_spread, median_distance, same_width, samples, squares, table
+from .samples import chunks, draw, location_and_spread, median_distance, relevance, same_width, samples, squares, table
 
 __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
 
@@ -54,6 +54,9 @@ def gaussian_features(
 ) -> Features:
     """Prepare Gaussian bumps at target rows, where the ratio is large: exp(−‖z − c‖²/2σ²), and a constant.
 
+    Columns in which the samples hardly differ, in standard errors of their means and variances, get a larger scale, so
+    that distances are those of the others.
+
     Parameters
     ----------
     target : array, shape (n_target, d)
@@ -94,6 +97,7 @@ def gaussian_features(
     """
     xp, target, train = samples(target, train)
     shift, scale = location_and_spread(xp, target, train)
+    scale = scale / relevance(xp, (target - shift) / scale, (train - shift) / scale)
     if centres is None:
         if n_centres < 1:
             raise ValueError(f"n_centres is {n_centres!r}; at least 1 is needed")

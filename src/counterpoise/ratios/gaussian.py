@@ -13,12 +13,13 @@ from .samples import samples
 __all__ = ["fit_gaussian"]
 
 
-def fit_gaussian(*, target: Array, train: Array, shared: bool = False) -> Ratio:
+def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independent: bool = False) -> Ratio:
     """Fit log r as that of two Gaussians: one covariance each, drawn towards the pooled one, or one for both.
 
-    Each sample's covariance is averaged with the pooled one as if that had one row more than there are features; the
-    pooled one gets 10⁻⁶ of each variance on its diagonal. With few rows, or many features, a shared covariance
-    (linear discriminant analysis) is the safer choice.
+    Each sample's covariance is averaged with the pooled one as if that had one row more than there are features (two
+    rows for independent features); the pooled one gets 10⁻⁶ of each variance on its diagonal. With few rows, or many
+    features, a shared covariance (linear discriminant analysis) or independent features (naive Bayes) are the safer
+    choices.
 
     Parameters
     ----------
@@ -28,6 +29,8 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False) -> Ratio:
         Training samples, the denominator.
     shared : bool
         Whether both have one covariance; then log r is linear.
+    independent : bool
+        Whether features are independent in both samples; then log r holds no products of two.
 
     Returns
     -------
@@ -63,6 +66,8 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False) -> Ratio:
     free = eye * (1 - varies)
     pooled = pooled + 1e-6 * eye * variance + free
     rows = xp.sum(varies) + 1
+    if independent:
+        rows, pooled, cov_t, cov_s = 2 * xp.ones_like(rows), eye * pooled, eye * cov_t, eye * cov_s
     if shared:
         slope = xp.linalg.solve(pooled, (mean_t - mean_s)[:, None])[:, 0]
         constant = -xp.sum(slope * (mean_t + mean_s)) / 2

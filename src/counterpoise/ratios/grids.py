@@ -13,6 +13,8 @@ from .model import Scores
 
 BANDWIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Multiples of the median distance."""
+CAUTION = 0.25
+"""Standard errors added to a loss before losses are compared; r = 1 has none."""
 
 
 def bandwidths(features: Features, given_bandwidth: float | Sequence[float] | None, *, given: bool) -> list[float]:

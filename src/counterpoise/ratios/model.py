@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
@@ -14,6 +16,9 @@ __all__ = ["Ratio", "Scores", "log_ratio", "ratio"]
 Method = Literal["ulsif", "kliep", "log_linear", "logistic", "gaussian", "average"]
 LEAST = -30.0
 """Least log ratio where one would rule a mean or a score: a single ratio of 0 is not to outvote all other rows."""
+
+LARGEST = 0.4
+"""Power of the largest number of a dtype at which ratios are cut: sums of their squares stay finite."""
 
 
 class Scores(NamedTuple):
@@ -104,7 +109,8 @@ def ratio(model: Ratio, x: Array, /) -> Array:
     Returns
     -------
     array, shape (n,)
-        Non-negative, in the dtype of ``x`` (of the model for integers and booleans).
+        Non-negative and finite, in the dtype of ``x`` (of the model for integers and booleans). Ratios are cut at 1e123
+        (1e15 in float32), with a warning: so large they come from samples that do not overlap; `log_ratio` has them.
 
     Raises
     ------
@@ -151,8 +157,25 @@ def _evaluate(model: Ratio, x: Array, *, log: bool) -> Array:
     width = _width(model)
     if int(z.shape[1]) != width:
         raise ValueError(f"x has {z.shape[1]} features, but the ratio was fitted to {width}")
-    out = xp.concat([_of_rows(xp, model, part, log=log) for part in chunks(z)], axis=0)
-    return xp.astype(out, x.dtype) if xp.isdtype(x.dtype, "real floating") else out
+    linear = model.method in ("ulsif", "kliep")
+    out = xp.concat([_of_rows(xp, model, part, log=log or not linear) for part in chunks(z)], axis=0)
+    out = xp.astype(out, x.dtype) if xp.isdtype(x.dtype, "real floating") else out
+    return out if log or linear else _exponential(xp, out)
+
+
+def _exponential(xp: Any, logs: Array) -> Array:
+    """Exponentiate, cut where sums of squares would leave the dtype's range, and say so."""
+    limit = LARGEST * math.log(float(xp.finfo(logs.dtype).max))
+    over = logs > limit
+    if not _xp.is_traced(over) and bool(xp.any(over)):
+        warnings.warn(
+            f"{int(xp.sum(xp.astype(over, _xp.integer(xp, logs))))} of {logs.shape[0]} ratios are above "
+            f"{math.exp(limit):.0e} and were cut there: the samples do not overlap at these rows, and no weight is "
+            "worth its name; log_ratio has the values",
+            UserWarning,
+            stacklevel=4,
+        )
+    return xp.exp(xp.where(over, xp.zeros_like(logs) + limit, logs))
 
 
 def _width(model: Ratio) -> int:
@@ -160,18 +183,16 @@ def _width(model: Ratio) -> int:
 
 
 def _of_rows(xp: Any, model: Ratio, x: Array, *, log: bool) -> Array:
+    """Evaluate the log ratio; or the ratio, where the method is linear in it."""
     if model.features is None:
         logs = xp.stack([_of_rows(xp, member, x, log=True) for member in model.members], axis=1)
-        mean = xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
-        return mean if log else xp.exp(mean)
+        return xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
     known = xp.all(xp.isfinite(x), axis=1)
     x = xp.where(known[:, None], x, xp.zeros_like(x))
-    linear = xp.matmul(mapped(xp, model.features, x), model.coefficients)
+    value = xp.matmul(mapped(xp, model.features, x), model.coefficients)
     if model.method in ("ulsif", "kliep"):
-        positive = linear > 0
-        value = xp.where(positive, linear, xp.zeros_like(linear))
+        positive = value > 0
+        value = xp.where(positive, value, xp.zeros_like(value))
         if log:
-            value = xp.where(positive, xp.log(xp.where(positive, linear, xp.ones_like(linear))), -xp.inf)
-    else:
-        value = linear if log else xp.exp(linear)
+            value = xp.where(positive, xp.log(xp.where(positive, value, xp.ones_like(value))), -xp.inf)
     return xp.where(known, value, xp.zeros_like(value) + xp.nan)

@@ -78,6 +78,34 @@ def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Ar
     return shift, xp.where(varies, scale, xp.ones_like(scale))
 
 
+def relevance(xp: Any, target: Array, train: Array) -> Array:
+    """Return a factor in (0, 1] for every column of scaled samples: least where target and train hardly differ.
+
+    With a the larger of two differences in standard errors, of means and of variances: (a + 1)/(max a − 1), at most 1.
+    A column whose difference may be as large as the largest one, by a standard error of each, counts in full; one that
+    does not differ gets little of a distance, so that the ratio does not have to be found among columns of noise.
+    """
+    means, variances, errors = [], [], []
+    for x in (target, train):
+        n, mean = int(x.shape[0]), xp.mean(x, axis=0)
+        square = (x - mean) ** 2
+        variance = xp.mean(square, axis=0)
+        means.append(mean)
+        variances.append(variance)
+        errors.append((variance / n, xp.mean((square - variance) ** 2, axis=0) / n))
+    found = xp.zeros_like(means[0])
+    for (a, b), (of_a, of_b) in zip((means, variances), zip(*errors, strict=True), strict=True):
+        square, error = (a - b) ** 2, of_a + of_b
+        known = error > 1e-6 * square  # a thousand standard errors are enough, and a constant has none
+        ratio = square / xp.where(known, error, xp.ones_like(error))
+        ratio = xp.where(known, ratio, xp.where(square > 0, xp.zeros_like(ratio) + 1e6, xp.zeros_like(ratio)))
+        found = xp.maximum(found, xp.sqrt(ratio))
+    most = xp.max(found)
+    if not bool(most > 2):
+        return xp.ones_like(found)
+    return xp.minimum((found + 1) / (most - 1), xp.ones_like(found))
+
+
 def median_distance(xp: Any, target: Array, train: Array, seed: int, most: int = 250) -> Array:
     """Median distance between different points among up to ``most`` of each sample; 1 if all are the same."""
     pooled = xp.concat(

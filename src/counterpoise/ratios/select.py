@@ -26,12 +26,17 @@ Fit = Callable[..., Ratio]
 METHODS: dict[str, Fit] = {
     "discriminant": partial(fit_gaussian, shared=True),
     "gaussian": fit_gaussian,
+    "independent": partial(fit_gaussian, independent=True),
     "logistic": fit_logistic,
     "quadratic": partial(fit_logistic, features="quadratic"),
     "kernel": partial(fit_logistic, features="gaussian"),
     "ulsif": fit_ulsif,
     "kliep": fit_kliep,
 }
+MOMENTS = ("discriminant", "gaussian", "independent")
+"""Methods without a penalty to choose."""
+FEW = 50
+"""Rows of the smaller sample from which they are compared: their errors with fewer outrun what can be held out."""
 SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 NEAR = 1.0
@@ -48,13 +53,15 @@ def fit_ratio(
     *,
     target: Array,
     train: Array,
-    method: Literal["auto", "discriminant", "gaussian", "logistic", "quadratic", "kernel", "ulsif", "kliep"] = "auto",
+    method: Literal[
+        "auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "kliep"
+    ] = "auto",
     folds: int | None = None,
     seed: int = 0,
 ) -> Ratio:
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
 
-    ``"auto"`` fits every method with its own grid, fits it again fold by fold with what the grid chose, and compares
+    ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
     the held-out log losses. Methods within one standard error of the best are averaged in log r. If the best does not
     beat r = 1 by one and a half standard errors, the ratio is 1: there is no shift to be seen; unless the average
     still ranks held-out target rows above training rows, its AUC two standard errors above ½, when r = 1 joins the
@@ -67,9 +74,10 @@ def fit_ratio(
         Target samples, the numerator; a vector is a sample of one feature.
     train : array, shape (n_train, d)
         Training samples, the denominator.
-    method : {"auto", "discriminant", "gaussian", "logistic", "quadratic", "kernel", "ulsif", "kliep"}
-        One method, or the choice among them; ``"quadratic"`` and ``"gaussian"`` are left out of the choice where
-        products of two features outnumber a quarter of the rows.
+    method : {"auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "kliep"}
+        One method, or the choice among all but ``"quadratic"``. ``"gaussian"`` and ``"independent"`` are left out of
+        the choice where products of two features outnumber a quarter of the rows, and both and ``"discriminant"``
+        where a sample has fewer than 50 rows.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
@@ -108,12 +116,10 @@ def fit_ratio(
             f"target has {n_t} rows and train {n_s}; comparing methods holds rows out and needs two of each. Pass "
             "method='discriminant' or another one"
         )
-    many = d * (d + 1) / 2 > SHARE * (n_t + n_s)
     folds = min(5, n_t, n_s) if folds is None else folds
-    names = [name for name in METHODS if name not in ("gaussian", "quadratic") or not many]
     fitted: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
-    for name in names:
+    for name in _compared(n_t, n_s, d):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
             fitted[name] = _fit(name, seed, target, train, folds if name == "kliep" else None)
@@ -136,8 +142,14 @@ def fit_ratio(
     return chosen._replace(comparison=comparison)
 
 
+def _compared(n_t: int, n_s: int, d: int) -> list[str]:
+    few, many = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
+    without = {"quadratic", *(MOMENTS if few else MOMENTS[1:] if many else ())}
+    return [name for name in METHODS if name not in without]
+
+
 def _fit(name: str, seed: int, target: Array, train: Array, folds: int | None = None) -> Ratio:
-    options = {} if name in ("discriminant", "gaussian") else {"seed": seed}
+    options = {} if name in MOMENTS else {"seed": seed}
     if folds is not None:
         if name != "kliep":
             raise ValueError(f"folds is {folds!r}, but {name!r} has no folds to choose; leave it out")
@@ -147,7 +159,7 @@ def _fit(name: str, seed: int, target: Array, train: Array, folds: int | None = 
 
 def _hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     """Return what a grid has chosen, as arguments for a fit to fewer rows."""
-    if name in ("discriminant", "gaussian"):
+    if name in MOMENTS:
         return {}
     options: dict[str, Any] = {"seed": seed}
     if name != "kliep":

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
+from .grids import CAUTION, amounts, bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
 from .statistics import Statistics, ratio_statistics
@@ -19,8 +19,6 @@ __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
 RELATIVE = 0.3
 """Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
-CAUTION = 0.25
-"""Standard errors added to a loss before losses are compared; r = 1 has none."""
 PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
