@@ -1,7 +1,8 @@
 """One scikit-learn classifier of target against other: its held-out log ratio, corrected and calibrated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,16 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing as rows_of
 
 from counterpoise.ratios.probability import log_ratio_from_log_odds
 
 from ._folds import deal
 
-__all__ = ["ClassSizes", "Member", "fit_member", "refuse_non_finite"]
+__all__ = ["ClassSizes", "Member", "fit_member", "mean_log_ratio", "refuse_non_finite"]
 
 ClassSizes = Literal["auto", "counts", "balanced"]
 Floats = NDArray[np.float64]
@@ -65,6 +69,58 @@ class Member:
         return np.asarray(self.scale * raw + self.shift)
 
 
+def mean_log_ratio(members: Sequence[Sequence[Member]], X: Any) -> Floats:
+    """Return the log ratios to each source, averaged over models, shape (n, sources).
+
+    Where all models are linear in the features, it is one product of matrices, however many there are.
+
+    Parameters
+    ----------
+    members : sequence of sequences of Member
+        Models by fold, then by source.
+    X : features
+        As the classifiers take them.
+    """
+    forms = [[_linear(member) if _is_matrix(X) else None for member in fold] for fold in members]
+    known = [[form for form in fold if form is not None] for fold in forms]
+    if any(None in fold for fold in forms):
+        return np.asarray(np.mean([[member.log_ratio(X) for member in fold] for fold in members], axis=0).T)
+    # Around one centre: the models' own differ in their last digits, and features may lie far from 0.
+    centre = known[0][0].centre
+    slope = np.mean([[form.slope for form in fold] for fold in known], axis=0)
+    level = [[form.level + form.slope @ (centre - form.centre) for form in fold] for fold in known]
+    return np.asarray((X - centre) @ slope.T + np.mean(level, axis=0))
+
+
+def _is_matrix(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f"
+
+
+class _Linear(NamedTuple):
+    """log ratio = (x - centre) @ slope + level."""
+
+    centre: Floats
+    slope: Floats
+    level: float
+
+
+def _linear(member: Member) -> _Linear | None:
+    """Return the linear function that a member is, if it is a logistic regression, standardised or not."""
+    model = member.model
+    steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
+    last = steps[-1]
+    if member.link != "decision" or type(last) is not LogisticRegression or len(last.coef_) != 1:
+        return None
+    slope, level, centre = last.coef_[0].astype(np.float64), float(last.intercept_[0]), np.zeros(last.coef_.shape[1])
+    if len(steps) == 2 and type(steps[0]) is StandardScaler:
+        centre = steps[0].mean_ if steps[0].with_mean else centre
+        slope = slope / steps[0].scale_ if steps[0].with_std else slope
+    elif len(steps) > 1:
+        return None
+    (raw,) = log_ratio_from_log_odds(np.asarray([[level]]), n_target=member.n_target, n_other=member.n_other)[:, 0]
+    return _Linear(centre, member.scale * slope, float(member.scale * raw + member.shift))
+
+
 def fit_member(
     model: Any,
     X: Any,
@@ -110,6 +166,8 @@ def fit_member(
     fold = deal(is_target, groups, n_folds=n_folds, seed=seed)
     for number in range(n_folds):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if not len(test):  # fewer groups than folds
+            continue
         if is_target[train].all() or not is_target[train].any():
             raise ValueError("a group holds all samples of a class: calibration has none; use finer groups")
         inner = _fit(clone(model), rows_of(X, train), is_target[train], calibrate, class_sizes)

@@ -21,7 +21,7 @@ from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 from ._folds import assign_folds
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
-from ._log_odds import ClassSizes, Member, fit_member, refuse_non_finite
+from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
 from ._shares import Shares, settle_shares
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
@@ -185,8 +185,9 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
                     groups=None if groups is None else np.asarray(groups)[pair],
                 )
             )  # fmt: skip
-        held_out = rows_of(X, np.flatnonzero(inside))
-        return members, np.stack([member.log_ratio(held_out) for member in members], axis=1)
+        if not inside.any():  # fewer groups than folds
+            return members, np.empty((0, len(members)))
+        return members, mean_log_ratio([members], rows_of(X, np.flatnonzero(inside)))
 
     def collect(self, fitted: Sequence[tuple[list[Member], Floats]]) -> Self:
         """Put the folds together.
@@ -236,8 +237,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             where = np.flatnonzero(wanted == number)
             part = X if len(where) == n_rows else rows_of(X, where)
             chosen = self.members_ if number < 0 else [self.members_[number]]
-            columns = [[member.log_ratio(part) for member in members] for members in chosen]
-            result[where] = np.mean(columns, axis=0).T
+            result[where] = mean_log_ratio(chosen, part)
         return result
 
     def ratio(self, log_ratio: Floats) -> Floats:

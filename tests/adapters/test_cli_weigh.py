@@ -137,6 +137,22 @@ def test_every_format_gives_the_same_weights(data, tmp_path):
     assert all(table.schema.field(name).type == pa.float64() for name in NAMES)
 
 
+def test_parquet_keeps_its_row_groups_and_the_dictionaries_that_were_worth_it(tmp_path):
+    rows = [{**row, "x": [float(hash((row["id"], k))) for k in range(4)]} for row in rows_of_words()]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=70, compression="zstd")
+    run(options(tmp_path / "rows.parquet", tmp_path / "out.parquet"))
+    before, after = (pq.ParquetFile(tmp_path / name).metadata for name in ("rows.parquet", "out.parquet"))
+    sizes = [[part.row_group(k).num_rows for k in range(part.num_row_groups)] for part in (before, after)]
+    assert sizes[0] == sizes[1]
+    chunks = [after.row_group(0).column(k) for k in range(after.num_columns)]
+    with_dictionary = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
+    assert "source" in with_dictionary and with_dictionary <= {"source", "text", "prompt"}
+    assert {chunk.compression for chunk in chunks} == {"ZSTD"}
+    written = pq.read_table(tmp_path / "out.parquet")
+    assert written.select(table.column_names).equals(table)
+
+
 def test_parquet_of_the_datasets_library_can_be_loaded_again(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_list(rows_of_words()).to_parquet(tmp_path / "rows.parquet")

@@ -86,6 +86,34 @@ def test_no_row_is_weighed_by_a_model_that_saw_it():
     np.testing.assert_array_equal(model.predict_log_ratio(X, fold=model.fold_), model.log_ratio_)
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression()),
+     make_pipeline(StandardScaler(with_mean=False), LogisticRegression()),
+     make_pipeline(StandardScaler(with_std=False), LogisticRegression())],
+)  # fmt: skip
+def test_linear_models_are_one_product_of_matrices(estimator):
+    X, y = gaussians([300, 200, 100], [0.0, 1.0, 0.5], width=3)
+    X += [0.0, 3.0, 1e4] if len(getattr(estimator, "steps", "")) > 1 else 0.0
+    model = ClassifierRatio(estimator, target=1, calibrate="platt").fit(X, y)
+    rows = X[:50] + 0.1
+    for fold in (None, np.arange(50) % 6 - 1):
+        wanted = np.full(50, -1) if fold is None else fold
+        one_by_one = [
+            np.mean([[member.log_ratio(row[None])[0] for member in members]
+                     for members in (model.members_ if k < 0 else [model.members_[k]])], axis=0)
+            for row, k in zip(rows, wanted, strict=True)
+        ]  # fmt: skip
+        np.testing.assert_allclose(model.predict_log_ratio(rows, fold), one_by_one, rtol=1e-9, atol=1e-9)
+
+
+def test_fewer_groups_than_folds_leave_some_empty():
+    X, y = gaussians([40, 40], [0.0, 1.0])
+    model = ClassifierRatio(make_pipeline(StandardScaler(), LogisticRegression()), calibrate="platt", cv=5)
+    model.fit(X, y, groups=np.repeat([0, 1, 2, 3, 4, 5], [20, 10, 10, 20, 10, 10]))
+    assert len(np.unique(model.fold_)) == 3 and np.isfinite(model.ratio_).all()
+
+
 def test_calibration_holds_out_too():
     X, y = gaussians([60, 60], [0.0, 0.0])
     model = ClassifierRatio(Memoriser(), target=1, calibrate="platt").fit(X, y)

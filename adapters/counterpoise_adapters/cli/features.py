@@ -10,21 +10,24 @@ import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from counterpoise_adapters.corpus.sample import digests
+
 from .errors import InputError
 from .rows import NumberedRow, Place, Row, numbers_of, text_of
 
-__all__ = ["Featuriser", "Matrix", "digest", "make_featuriser", "stack"]
+__all__ = ["Featuriser", "Matrix", "digests_of", "make_featuriser", "stack"]
 
 Matrix = Any  # scipy.sparse.csr_matrix or NDArray[np.float64]; scikit-learn takes either
 Embedder = Callable[[list[str]], Any]
@@ -46,8 +49,8 @@ class Featuriser(Protocol):
         """Return one line of features per row; a row without the column, or with NaN, raises `InputError`."""
         ...
 
-    def key(self, row: Row, *, path: Place, number: int) -> bytes:
-        """Return eight bytes that are equal for rows with equal content."""
+    def keys(self, rows: Sequence[NumberedRow], *, path: Place) -> NDArray[np.uint64]:
+        """Return a number per row, equal for rows with equal content."""
         ...
 
     def classifier(self, *, seed: int) -> Any:
@@ -118,9 +121,9 @@ class _Text:
         null = self._allow_null
         return [text_of(row, column, path=path, number=number, allow_null=null) for number, row in rows]
 
-    def key(self, row: Row, *, path: Place, number: int) -> bytes:
-        texts = [self.texts(column, [(number, row)], path)[0] for column in self.columns]
-        return digest("\x1e".join(texts).encode("utf-8"))
+    def keys(self, rows: Sequence[NumberedRow], *, path: Place) -> NDArray[np.uint64]:
+        texts = [self.texts(column, rows, path) for column in self.columns]
+        return digests_of("\x1e".join(parts) for parts in zip(*texts, strict=True))
 
 
 class HashedText(_Text):
@@ -233,8 +236,8 @@ class ColumnFeatures:
     def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
         return np.asarray([self._line(row, path, number) for number, row in rows], dtype=np.float64)
 
-    def key(self, row: Row, *, path: Place, number: int) -> bytes:
-        return digest(np.asarray(self._line(row, path, number)).tobytes())
+    def keys(self, rows: Sequence[NumberedRow], *, path: Place) -> NDArray[np.uint64]:
+        return digests(self.matrix(rows, path=path))
 
     def classifier(self, *, seed: int) -> Any:
         return _dense_classifier(seed)
@@ -267,15 +270,21 @@ def _dense_classifier(seed: int) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
 
 
-def digest(content: bytes) -> bytes:
-    """Return eight bytes that two contents share only by an accident of odds 2^-64.
+def digests_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Hash texts.
 
     Parameters
     ----------
-    content : bytes
-        Anything.
+    texts : iterable of str
+        Any.
+
+    Returns
+    -------
+    array of uint64
+        Two texts share a number only by an accident of odds 2^-64.
     """
-    return hashlib.blake2b(content, digest_size=8).digest()
+    found = b"".join(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(found, dtype="<u8").astype(np.uint64)
 
 
 def _load(name: str) -> Embedder:

@@ -11,13 +11,15 @@ from counterpoise_adapters.corpus.sample import choose, priorities, sketch_of
 from counterpoise_adapters.corpus.strata import MOST_LABELS
 
 from .errors import InputError
-from .features import Featuriser, digest
+from .features import Featuriser, digests_of
 from .files import Table
 from .pairs import PairTable
 from .progress import watched
 from .rows import NumberedRow, TargetFilter, cell, label_of
 
 __all__ = ["Scan", "numbered_rows", "sample_rows", "scan"]
+
+_AT_ONCE = 256  # rows whose content is hashed at once
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def scan(
         Of the priorities.
     """
     labels: dict[str, int] = {}
-    code, key, contents = array("i"), array("Q"), array("Q")
+    code, groups, contents = array("i"), array("Q"), array("Q")
+    pending: list[NumberedRow] = []
     taken = [name for name in new_columns if name in (table.header or ())]
     if taken:
         _refuse_taken(taken[0], table, None)
@@ -87,19 +90,22 @@ def scan(
                 path=table.path,
                 row=number,
             )
-        content = featuriser.key(row, path=table.path, number=number)
-        contents.append(int.from_bytes(content, "little"))
         if group is not None:
             label = label_of(cell(row, group, path=table.path, number=number))
-            content = digest(label.encode("utf-8", "surrogatepass"))
+            groups.frombytes(digests_of([label]).tobytes())
         elif isinstance(table, PairTable):
-            content = digest(str(number).encode())  # the pairs of one question share it
-        key.append(int.from_bytes(content, "little"))
+            groups.frombytes(digests_of([str(number)]).tobytes())  # the pairs of one question share it
+        pending.append((number, row))
+        if len(pending) == _AT_ONCE:
+            contents.frombytes(featuriser.keys(pending, path=table.path).tobytes())
+            pending.clear()
     if not code:
         raise InputError("the file has no rows", path=table.path)
-    keys = np.asarray(key, dtype=np.uint64)
-    priority = priorities(np.asarray(contents, dtype=np.uint64), keys, seed=seed)
-    return Scan(tuple(labels), np.asarray(code, dtype=np.int32), keys, priority)
+    if pending:
+        contents.frombytes(featuriser.keys(pending, path=table.path).tobytes())
+    content = np.asarray(contents, dtype=np.uint64)
+    keys = np.asarray(groups, dtype=np.uint64) if groups else content
+    return Scan(tuple(labels), np.asarray(code, dtype=np.int32), keys, priorities(content, keys, seed=seed))
 
 
 def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_], what: str) -> Iterator[NumberedRow]:

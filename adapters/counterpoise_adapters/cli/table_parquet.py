@@ -16,6 +16,8 @@ from .rows import NumberedRow
 __all__ = ["Parquet"]
 
 _ROWS = 4096  # in memory at a time
+_HELD = 64 * 2**20  # bytes to be written as one row group, at most
+_PLAIN = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}  # bytes of a number as it is
 
 
 class Parquet:
@@ -56,7 +58,9 @@ class Parquet:
         size : int
             Rows in each, at most.
         """
-        return self._batches(None if columns is None else self._top_level(columns), size)
+        names = None if columns is None else self._top_level(columns)
+        with self._open() as file:
+            yield from self._read(file, batch_size=size, columns=names)
 
     def copy(self, sink: BinaryIO, extra: Columns) -> Iterator[NumberedRow]:
         """Write every row with columns added; see `files.Table`.
@@ -82,22 +86,23 @@ class Parquet:
         sink, extra
             As in `copy`.
         """
-        total = len(next(iter(extra.values())))
         with self._open() as file:
-            schema = _extended(file.schema_arrow, list(extra))
-            groups = file.metadata.num_row_groups
-            codec = file.metadata.row_group(0).column(0).compression if groups else "SNAPPY"
-            if file.metadata.num_rows != total:
+            schema, done = _extended(file.schema_arrow, list(extra)), 0
+            if file.metadata.num_rows != len(next(iter(extra.values()))):
                 raise InputError("the number of rows changed while the file was read", path=self.path)
-        done = 0
-        codec = "NONE" if codec == "UNCOMPRESSED" else codec
-        with pq.ParquetWriter(sink, schema, compression=codec) as writer:
-            for batch in self._batches(None):
-                part = slice(done, done + batch.num_rows)
-                added = [pa.array(column[part], type=pa.float64()) for column in extra.values()]
-                writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
-                done += batch.num_rows
-                yield batch
+            writer = pq.ParquetWriter(sink, schema, **_encoding(file.metadata))
+            for group in range(file.metadata.num_row_groups):
+                waiting: list[Any] = []
+                for batch in self._read(file, batch_size=_ROWS, row_groups=[group]):
+                    part = slice(done, done + batch.num_rows)
+                    added = [pa.array(column[part], type=pa.float64()) for column in extra.values()]
+                    waiting.append(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
+                    done += batch.num_rows
+                    if sum(held.nbytes for held in waiting) >= _HELD:
+                        _flush(writer, waiting)
+                    yield batch
+                _flush(writer, waiting)
+            writer.close()
 
     def _top_level(self, columns: Sequence[str]) -> list[str]:
         names = self.header or ()
@@ -111,10 +116,10 @@ class Parquet:
             wanted |= found
         return [name for name in names if name in wanted]
 
-    def _batches(self, columns: list[str] | None, size: int = _ROWS) -> Iterator[Any]:
-        with self._open() as file, reading(self.path):
+    def _read(self, file: Any, **which: Any) -> Iterator[Any]:
+        with reading(self.path):
             try:
-                yield from file.iter_batches(batch_size=size, columns=columns)
+                yield from file.iter_batches(**which)
             except pa.ArrowException as error:
                 raise InputError(f"damaged Parquet: {error}", path=self.path) from error
 
@@ -123,6 +128,32 @@ class Parquet:
             return pq.ParquetFile(self.path)
         except pa.ArrowInvalid as error:
             raise InputError(f"not a Parquet file: {error}", path=self.path) from error
+
+
+def _flush(writer: Any, batches: list[Any]) -> None:
+    """Write batches as one row group."""
+    if batches:
+        table = pa.Table.from_batches(batches)
+        writer.write_table(table, row_group_size=max(1, table.num_rows))
+        batches.clear()
+
+
+def _encoding(metadata: Any) -> dict[str, Any]:
+    """Return compression and dictionaries as in a file, but for columns of numbers that a dictionary did not shorten.
+
+    Most embeddings stand in such: looking every number up costs more than all else of writing.
+    """
+    if not metadata.num_row_groups:
+        return {}
+    chunks = [metadata.row_group(0).column(place) for place in range(metadata.num_columns)]
+    codec = chunks[0].compression if chunks else "SNAPPY"
+    shortened = [
+        chunk.path_in_schema
+        for chunk in chunks
+        if chunk.has_dictionary_page
+        and chunk.total_uncompressed_size < _PLAIN.get(chunk.physical_type, 2**62) * chunk.num_values
+    ]
+    return {"compression": "NONE" if codec == "UNCOMPRESSED" else codec, "use_dictionary": shortened or False}
 
 
 def _extended(schema: Any, names: Sequence[str]) -> Any:

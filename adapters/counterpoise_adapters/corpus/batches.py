@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from counterpoise_adapters.cli.features import ColumnFeatures, Featuriser, Matrix, digest
+from counterpoise_adapters.cli.features import ColumnFeatures, Featuriser, Matrix, digests_of
 from counterpoise_adapters.cli.files import Table, batched
 from counterpoise_adapters.cli.rows import NumberedRow, Place, TargetFilter, cell, label_of
 from counterpoise_adapters.cli.table_parquet import Parquet
+
+from .sample import digests
 
 __all__ = ["Batch", "batches_of"]
 
@@ -101,7 +103,7 @@ class Batch:
         return list(seen), np.asarray(code, dtype=np.int64)
 
     def digests(self, featuriser: Featuriser, matrix: Matrix | None = None) -> Keys:
-        """Return a digest of each row's content, as `Featuriser.key` makes it.
+        """Return a digest of each row's content, as `Featuriser.keys` makes it.
 
         Parameters
         ----------
@@ -111,9 +113,8 @@ class Batch:
             The rows' features, where they are at hand.
         """
         if isinstance(featuriser, ColumnFeatures):
-            dense = np.ascontiguousarray(self.matrix(featuriser) if matrix is None else matrix)
-            return _joined([digest(line.tobytes()) for line in dense])
-        return _joined([featuriser.key(row, path=self.path, number=number) for number, row in self.rows()])
+            return digests(self.matrix(featuriser) if matrix is None else matrix)
+        return featuriser.keys(self.rows(), path=self.path)
 
     def groups(self, column: str) -> Keys:
         """Return a digest of each row's group.
@@ -124,7 +125,7 @@ class Batch:
             The group column.
         """
         labels = (label_of(cell(row, column, path=self.path, number=number)) for number, row in self.rows())
-        return _joined([digest(label.encode("utf-8", "surrogatepass")) for label in labels])
+        return digests_of(labels)
 
     def matrix(self, featuriser: Featuriser) -> Matrix:
         """Return the rows' features.
@@ -185,7 +186,3 @@ def _dense(table: Any, name: str, width: int) -> NDArray[np.float64] | None:
         return None
     flat = column.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(table), width)
     return flat if bool(np.isfinite(flat).all()) else None
-
-
-def _joined(digests: list[bytes]) -> Keys:
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

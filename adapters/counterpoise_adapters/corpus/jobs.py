@@ -23,7 +23,7 @@ from counterpoise_adapters.cli.table_parquet import Parquet
 from .batches import Batch, batches_of
 from .model import CorpusModel, Drawn, arrays_of
 from .sample import Draw, priorities
-from .shards import Shard, content_hash, open_shard
+from .shards import Shard, content_hash, open_shard, stamp
 from .strata import Strata
 from .tally import SHOWN, Extreme, Tally, add, extremes, tally_of
 
@@ -125,7 +125,7 @@ class ScanJob:
     def __call__(self, shard: Shard) -> Facts:
         """Scan a shard."""
         file, known = self.files[shard.name], self.known.get(shard.name)
-        content = content_hash(shard.path)
+        before, content = stamp(shard.path), content_hash(shard.path)
         if known is not None and known.content == content and file.exists():
             return known
         table, featuriser, rows = open_shard(shard), self.spec.featuriser(), 0
@@ -136,7 +136,7 @@ class ScanJob:
                 self._refuse_taken(batch)
             strata = scan_batch(batch, self.spec, featuriser, strata)
             rows += len(batch)
-        if content_hash(shard.path) != content:
+        if stamp(shard.path) != before:
             raise InputError("the file changed while it was read", path=shard.path)
         _save(file, strata.save())
         return Facts(rows, content, featuriser.widths if isinstance(featuriser, ColumnFeatures) else {})

@@ -9,7 +9,17 @@ from pathlib import Path
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.files import Table, file_format, open_table, reading
 
-__all__ = ["Layout", "Shard", "check_apart", "content_hash", "find_shards", "is_corpus", "lay_out", "open_shard"]
+__all__ = [
+    "Layout",
+    "Shard",
+    "check_apart",
+    "content_hash",
+    "find_shards",
+    "is_corpus",
+    "lay_out",
+    "open_shard",
+    "stamp",
+]
 
 _TARGET = "--target-file "
 _MARKS = (".", "_")  # names of files that are no data: hidden ones, and those that Spark and its kin leave
@@ -141,7 +151,20 @@ def content_hash(path: Path) -> str:
         A file that cannot be read raises `InputError`.
     """
     with reading(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is written: inode, size and time of the last change, in nanoseconds.
+
+    Parameters
+    ----------
+    path : Path
+        A file that cannot be looked at raises `InputError`.
+    """
+    with reading(path):
+        state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def check_apart(layout: Layout, data: Path, out: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.corpus.findings import summary_of
-from counterpoise_adapters.corpus.sample import choose, merge_sketches, priorities, quotas, sketch_of
+from counterpoise_adapters.corpus.sample import choose, digests, merge_sketches, priorities, quotas, sketch_of
 from counterpoise_adapters.corpus.strata import MOST_SOURCES, Strata
 from counterpoise_adapters.corpus.tally import CAPS, Extreme, Tally, add, extremes, tally_of
 from hypothesis import given
@@ -23,6 +23,26 @@ def parts_of(rows, seed, size):
     order = generator.sample(range(len(rows)), len(rows))
     cuts = sorted(generator.choices(range(len(rows) + 1), k=size - 1))
     return [order[a:b] for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, 5e-324]), min_size=3, max_size=3), max_size=20))
+def test_rows_share_a_digest_if_they_are_equal_and_else_do_not(rows):
+    matrix = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
+    found = digests(matrix).tolist()
+    assert found == [int(digests(row[None])[0]) for row in matrix]  # whatever rows it stands with
+    for one, first in zip(matrix, found, strict=True):
+        for two, second in zip(matrix, found, strict=True):
+            assert (one.tobytes() == two.tobytes()) == (first == second)
+
+
+def test_digests_of_close_rows_are_uniform():
+    matrix = np.asarray(np.random.default_rng(0).integers(0, 3, (200_000, 40)), dtype=np.float32)
+    matrix += np.float32(1e-6) * np.arange(40, dtype=np.float32)
+    found = digests(matrix.astype(np.float64))
+    assert len(np.unique(found)) == len(np.unique(matrix, axis=0))
+    for shift in (0, 20, 48):
+        counts = np.bincount((found >> np.uint64(shift)).astype(np.int64) & 15, minlength=16)
+        assert (np.abs(counts - 12_500) < 5 * np.sqrt(12_500)).all()
 
 
 @given(few, st.integers(1, 50), st.integers(0, 99), st.integers(1, 7))
