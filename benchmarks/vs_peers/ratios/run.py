@@ -7,83 +7,95 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is loaded
 import argparse
 import contextlib
 import json
-import logging
-import multiprocessing
-import resource
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import speed
+from measure import measure
 from peers import Method, available
-from problems import PROBLEMS, VARIANTS, Problem
+from problems import PROBLEMS, VARIANTS
 from rich.progress import track
 from tables import table, wins
 
-
-def _work(method: Method, problem: Problem, alpha: float, queue: Any) -> None:
-    """Fit and evaluate in a process of its own, whose largest memory is the fit's."""
-    warnings.simplefilter("ignore")
-    np.seterr(all="ignore")
-    logging.disable(logging.CRITICAL)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a peer that fails is a NaN in the table, not a traceback on the way
-    np.random.seed(0)  # noqa: NPY002  peers draw their centres from the global state
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.process_time()
-    found = method(problem.target, problem.train, problem.fresh)
-    took = time.process_time() - start
-    truth = problem.truth / (alpha * problem.truth + 1 - alpha)  # what a relative estimate is one of
-    error = float(np.mean((found - truth) ** 2) / np.mean(truth**2))
-    weights, wanted = np.maximum(found, 0), truth
-    variation = float(np.abs(weights / max(weights.sum(), 1e-300) - wanted / wanted.sum()).sum() / 2)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    queue.put((error, variation, took, memory))
-
-
-def measure(method: Method, problem: Problem, alpha: float, limit: float) -> tuple[float, ...]:
-    """Return NMSE, total variation, processor seconds and MiB; NaN for what fails or takes too long."""
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    process = context.Process(target=_work, args=(method, problem, alpha, queue), daemon=True)
-    process.start()
-    process.join(limit)
-    if process.is_alive():
-        process.kill()
-    return queue.get() if process.exitcode == 0 else (np.nan,) * 4
+Cell = tuple[int, str, str, int]
 
 
 def main() -> None:
-    """Run everything, print tables as Markdown, write the numbers as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000])
-    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
-    parser.add_argument("--variants", action="store_true", help="the second set of parameters, and other seeds")
-    parser.add_argument("--only", nargs="+", default=[""], help="methods whose names hold one of these")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds a fit may take")
-    parser.add_argument("--out", type=Path, default=Path("ratios.json"))
-    options = parser.parse_args()
+    """Run what the results do not hold yet, print tables as Markdown."""
+    options = _options()
     problems = VARIANTS if options.variants else PROBLEMS
     first = 100 if options.variants else 0
     methods, absent = available()
     methods = {name: method for name, method in methods.items() if any(part in name for part in options.only)}
     _compile(methods)
-    results: list[dict[str, Any]] = []
-    jobs = [(n, p, m) for n in options.sizes for p in options.problems for m in methods]
-    for n, name, method in track(jobs, "fits", transient=True):
-        alpha = 0.1 if "RuLSIF" in method else 0.0
-        drawn = [problems[name](n, np.random.default_rng(first + seed)) for seed in range(options.seeds)]
-        runs = [measure(methods[method], problem, alpha, options.limit) for problem in drawn]
-        found = dict(zip(("nmse", "tv", "seconds", "mib"), np.median(np.array(runs, dtype=float), axis=0), strict=True))
-        results.append({"n": n, "problem": name, "method": method, **found})
-        options.out.write_text(json.dumps(results, indent=1))
+    kept: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    jobs = [
+        (n, p, m, s)
+        for n, seeds in zip(options.sizes, options.seeds, strict=True)
+        for p in options.problems
+        for m in methods
+        for s in range(first, first + seeds)
+    ]
+    for job in track(jobs, "fits", transient=True):
+        n, name, method, seed = job
+        if _key(job) not in kept:
+            alpha = 0.1 if "RuLSIF" in method else 0.0
+            problem = problems[name](n, np.random.default_rng(seed))
+            kept[_key(job)] = measure(methods[method], problem, alpha, options.limit)
+            _save(options.out, kept)
     for n in options.sizes:
-        rows = [row for row in results if row["n"] == n]
-        print(
-            f"\n### n = {n}\n\nNMSE\n\n{table(rows, 'nmse')}\n\nTotal variation\n\n{table(rows, 'tv')}\n\n{wins(rows)}"
-        )
+        rows = _medians(kept, [job for job in jobs if job[0] == n])
+        print(f"\n### n = {n:,}\n\nNMSE\n\n{table(rows, 'nmse')}\n\nTotal variation\n\n{table(rows, 'tv')}")
+        print(f"\n{wins(rows)}")
+    if not options.no_speed:
+        if "speed" not in kept:
+            kept["speed"] = speed.rows(options.limit)
+            _save(options.out, kept)
+        print(f"\n### Speed\n\n{speed.table(kept['speed'])}")
     print(f"\nabsent: {absent}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 2000])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 2, 1], help="how many, for each size")
+    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
+    parser.add_argument("--variants", action="store_true", help="the second set of parameters, and other seeds")
+    parser.add_argument("--only", nargs="+", default=[""], help="methods whose names hold one of these")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds a fit may take")
+    parser.add_argument("--no-speed", action="store_true", help="leave out the timings of large fits")
+    parser.add_argument("--out", type=Path, default=Path("ratios.json"), help="results; what it holds is not run again")
+    options = parser.parse_args()
+    if len(options.seeds) == 1:
+        options.seeds = options.seeds * len(options.sizes)
+    if len(options.seeds) != len(options.sizes):
+        parser.error(f"--seeds has {len(options.seeds)} numbers and --sizes {len(options.sizes)}; one each is needed")
+    return options
+
+
+def _key(job: Cell) -> str:
+    return " | ".join(map(str, job))
+
+
+def _save(path: Path, kept: dict[str, Any]) -> None:
+    """Write whole or not at all: a run that is broken off goes on where it was."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(kept, indent=0))
+    part.replace(path)
+
+
+def _medians(kept: dict[str, Any], jobs: list[Cell]) -> list[dict[str, Any]]:
+    """Join the seeds: medians, or the word for what went wrong where something did."""
+    rows = []
+    for n, problem, method in dict.fromkeys(job[:3] for job in jobs):
+        runs = [kept[_key(job)] for job in jobs if job[:3] == (n, problem, method)]
+        status = next((run["status"] for run in runs if run["status"] != "ok"), "ok")
+        keys = ("nmse", "tv", "seconds", "mib")
+        found = {key: float(np.median([run.get(key, np.nan) for run in runs])) for key in keys}
+        rows.append({"n": n, "problem": problem, "method": method, "status": status, **found})
+    return rows
 
 
 def _compile(methods: dict[str, Method]) -> None:
@@ -91,9 +103,8 @@ def _compile(methods: dict[str, Method]) -> None:
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         tiny = PROBLEMS["scale"](40, np.random.default_rng(0))
-        for name, method in methods.items():
-            if name.startswith(("changepoynt", "adapt", "skada")):
-                method(tiny.target, tiny.train, tiny.fresh)
+        for method in methods.values():
+            method(tiny.target, tiny.train, tiny.fresh)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 
 Row = dict[str, Any]
 KINDS = ("uLSIF", "RuLSIF", "KLIEP")
+COSTS = ("seconds", "mib")
 TIE = 1e-3
 """Errors below it count as equal: where the samples are of one distribution, everything is nearly right."""
 
@@ -16,15 +17,15 @@ def table(rows: list[Row], key: str) -> str:
     lines = [f"| | {' | '.join(problems)} | s | MiB |", "|---" * (len(problems) + 3) + "|"]
     for method in dict.fromkeys(row["method"] for row in rows):
         own = {row["problem"]: row for row in rows if row["method"] == method}
-        cells = [_cell(own[problem][key]) for problem in problems]
-        seconds, memory = (np.nanmedian([row[k] for row in own.values()]) for k in ("seconds", "mib"))
+        cells = [_cell(own[problem][key], own[problem]["status"]) for problem in problems]
+        seconds, memory = (np.median([row[k] for row in own.values() if row[k] == row[k]] or [np.nan]) for k in COSTS)
         lines.append(f"| {' | '.join([method, *cells, f'{seconds:.2f}', f'{memory:.0f}'])} |")
     return "\n".join(lines)
 
 
-def _cell(value: float) -> str:
+def _cell(value: float, status: str) -> str:
     if not np.isfinite(value):
-        return "fails"
+        return "fails" if status == "ok" else status
     return f"{value:.4f}" if value < 100 else f"{value:.0e}"
 
 
