@@ -3,18 +3,18 @@
 import importlib.util
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from measure import Found, alone
-from numpy.typing import NDArray
+from peers import WIDTHS
 
 import counterpoise as cp
 
-Floats = NDArray[np.float64]
 Job = Callable[[], Found]
 GRID = tuple(10 ** np.linspace(-3, 1, 9))
-"""densratio's own nine bandwidths and nine penalties; ours searches as many."""
+"""densratio's own nine penalties, for both; it searches as many bandwidths as ours, and for KLIEP the same ones."""
 
 
 def rows(limit: float) -> list[dict[str, Any]]:
@@ -41,15 +41,21 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def _pairs(kind: str, n: int) -> list[tuple[str, str, Job]]:
     generator = np.random.default_rng(n)
-    target, train = generator.normal(0.5, 0.8, (n, 2)), generator.normal(0, 1, (n, 2))
-    options = {"penalty": GRID} if kind == "uLSIF" else {}
-    fit = cp.fit_ulsif if kind == "uLSIF" else cp.fit_kliep
-    name = f"{kind}, {n:,} × 2, its grid"
-    jobs = [(name, "counterpoise", lambda: _timed(lambda: fit(target=target, train=train, **options)))]
+    means = 1.5 * np.random.default_rng(1).normal(size=(4, 5))
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    target, train = (means[generator.choice(4, n, p=p)] + generator.normal(size=(n, 5)) for p in (shares, shares[::-1]))
+    if kind == "uLSIF":
+        fit, of_peer = partial(cp.fit_ulsif, penalty=GRID), {}
+    else:
+        widths = float(cp.gaussian_features(target=target, train=train).bandwidth) * np.array(WIDTHS)
+        fit, of_peer = cp.fit_kliep, {"sigma": widths}
+    name = f"{kind}, {n:,} × 5, its grid"
+    jobs = [(name, "counterpoise", lambda: _timed(lambda: fit(target=target, train=train)))]
     if importlib.util.find_spec("densratio") is not None:
         from densratio import densratio
 
-        jobs.append((name, "densratio", lambda: _timed(lambda: densratio(target, train, method=kind, verbose=False))))
+        peer = partial(densratio, target, train, method=kind, verbose=False, **of_peer)
+        jobs.append((name, "densratio", lambda: _timed(peer)))
     return jobs
 
 
