@@ -6,16 +6,17 @@ from __future__ import annotations
 import torch
 
 from .._spec import Rows, Spec, Weighed
+from . import families as f
 from . import pull as p
 from . import tile as t
-from . import weigh as w
 from .table import Launch, launch_for
+from .weigh import weigh_kernel
 
 _FAMILY = {
-    "chi_square_penalty": w.CHI_PENALTY, "chi_square_ball": w.CHI_BALL, "kl_penalty": w.KL_PENALTY,
-    "kl_ball": w.KL_BALL, "power_penalty": w.POWER_PENALTY, "cvar": w.CVAR, "entmax": w.ENTMAX,
-    "project_simplex": w.PROJECT_SIMPLEX, "project_ball": w.PROJECT_BALL,
-    "project_capped_simplex": w.CAPPED_SIMPLEX,
+    "chi_square_penalty": f.CHI_PENALTY, "chi_square_ball": f.CHI_BALL, "kl_penalty": f.KL_PENALTY,
+    "kl_ball": f.KL_BALL, "power_penalty": f.POWER_PENALTY, "cvar": f.CVAR, "entmax": f.ENTMAX,
+    "project_simplex": f.PROJECT_SIMPLEX, "project_ball": f.PROJECT_BALL,
+    "project_capped_simplex": f.CAPPED_SIMPLEX,
 }  # fmt: skip
 
 
@@ -31,9 +32,9 @@ def _by_rows(a: torch.Tensor | None, like: torch.Tensor) -> tuple[torch.Tensor, 
 def family_of(spec: Spec) -> tuple[int, float]:
     """Return the kernel's family and f''(1): at exponent 2 the power family is half of χ²."""
     if spec.exponent == 2 and spec.family == "power_penalty":
-        return w.CHI_PENALTY.value, 1.0
+        return f.CHI_PENALTY.value, 1.0
     if spec.exponent == 2 and spec.family == "entmax":
-        return w.PROJECT_SIMPLEX.value, 2.0
+        return f.PROJECT_SIMPLEX.value, 2.0
     return _FAMILY[spec.family].value, 2.0
 
 
@@ -61,7 +62,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     status = torch.empty(count, dtype=torch.int32, device=device)
     family, curvature = family_of(spec)
     if count:
-        w.weigh_kernel[(-(-count // launch.rows),)](
+        weigh_kernel[(-(-count // launch.rows),)](
             scores, prior, mask.view(torch.uint8) if rows.mask is not None else scores, caps,
             scores if rows.lengths is None else rows.lengths.contiguous(),
             scores if rows.amounts is None else rows.amounts.contiguous(),

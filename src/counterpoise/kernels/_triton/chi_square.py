@@ -27,7 +27,7 @@ def _edge(tile, env, delta, origin, amount, BALL: tl.constexpr, FLAGS: tl.conste
 
 @triton.jit
 def shrink(tile, env, amount, start, done, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return (δ, the atom below it, reach, penalty, shift): weights p(reach − (x − atom))₊ on {x < δ}."""
+    """Return (δ, the atom below it, reach): weights p(reach − (x − atom))₊ on {x < δ}; mass and moments of that set."""
     zero = amount * 0.0
     delta = tl.where(done, 2.0, start)
     stop = done.to(tl.int32)
@@ -43,4 +43,4 @@ def shrink(tile, env, amount, start, done, BALL: tl.constexpr, FLAGS: tl.constex
     last, mass, first, outside = _edge(tile, env, delta, atom, amount, BALL, FLAGS, BLOCK)
     reach = tl.where(last < float("inf"), last, tl.where(delta < float("inf"), delta - atom, 1.0))
     # Σ p(reach − y)₊ over the set is the penalty; the caller sums it as it stores
-    return delta, atom, reach, mass, first, outside
+    return (delta, atom, reach), (mass, first, outside)

@@ -1,0 +1,123 @@
+"""The forward kernel's families, and each one's unknown by its own solver."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from .capped import solve_capped
+from .chi_square import shrink
+from .cvar import solve_cvar
+from .kl import solve_kl_ball, tilt
+from .power import power_at, solve_power
+from .tile import expm1
+
+CHI_PENALTY = tl.constexpr(0)
+CHI_BALL = tl.constexpr(1)
+KL_PENALTY = tl.constexpr(2)
+KL_BALL = tl.constexpr(3)
+POWER_PENALTY = tl.constexpr(4)
+CVAR = tl.constexpr(5)
+PROJECT_BALL = tl.constexpr(6)
+CAPPED_SIMPLEX = tl.constexpr(7)
+PROJECT_SIMPLEX = tl.constexpr(8)
+ENTMAX = tl.constexpr(9)
+
+
+@triton.jit
+def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return a row's numbers: what its weights are made of, χ²'s moments, penalty, shift, and if it is known without.
+
+    ``look`` is the mass of the argmax, the mean distance from the top, and which rows have failed. Penalty and shift
+    are in units of the range; a row is known where it is saturated (the argmax) or uniform (the prior).
+    """
+    argmass, mean, failed = look
+    zero = mean * 0.0
+    never = failed != failed
+    if FAMILY == CHI_BALL:
+        return _chi_square_ball(tile, env, given, look, scale_of, FLAGS, BLOCK)
+    elif FAMILY == PROJECT_BALL:
+        return _project_ball(tile, env, given, look, scale_of, FLAGS, BLOCK)
+    elif FAMILY == KL_BALL:
+        saturated = given >= tl.where(argmass < 1, -tl.log(argmass), 0.0)
+        uniform = given == 0
+        done = saturated | uniform | failed
+        t = solve_kl_ball(tile, env, tl.where(saturated, 1.0, given), mean, done, FLAGS, BLOCK)
+        centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        penalty = 1 / tl.where(t > 0, t, 1.0)
+        shift = centre - penalty * log_mass
+        return (t, centre, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+    elif FAMILY == CVAR:
+        uniform = given == 1
+        last, before, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
+        return (last, before, part), (zero, zero, zero), zero + 1.0, last, never, uniform
+    elif FAMILY == CAPPED_SIMPLEX:
+        origin, threshold = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
+        return (origin, threshold, zero), (zero, zero, zero), zero + 1.0, zero, never, never
+    else:
+        return _penalised(tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK)
+
+
+@triton.jit
+def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    argmass, mean, failed = look
+    _, half, _, mass, infinite, _ = env[2]
+    if FAMILY == PROJECT_SIMPLEX:
+        given = 0.5 / mass
+    elif FAMILY == ENTMAX:
+        given = tl.exp(-k * tl.log(mass))
+    penalty = 0.5 * given / half
+    saturated = (penalty == 0) | ((infinite > 0) & (given < float("inf")))
+    uniform = penalty == float("inf")
+    done = saturated | uniform | failed
+    penalty = tl.where(done, 1.0, penalty)
+    zero = mean * 0.0
+    if FAMILY == CHI_PENALTY or FAMILY == PROJECT_SIMPLEX:
+        strength = penalty * scale_of
+        numbers, moments = shrink(tile, env, strength, strength + mean, done, False, FLAGS, BLOCK)
+        return numbers, moments, penalty, zero, saturated, uniform
+    elif FAMILY == KL_PENALTY:
+        t = 1 / penalty
+        centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        shift = centre - penalty * log_mass
+        return (t, centre, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+    else:
+        tau = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
+        log_mass, _ = power_at(tile, env, tau, k, FLAGS, BLOCK)
+        shift = tau * tl.exp(k * log_mass) * expm1(-k * log_mass) / k
+        return (tau, zero, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+
+
+@triton.jit
+def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    argmass, mean, failed = look
+    saturated = given >= tl.where(argmass < 1, 1 / argmass - 1, 0.0)
+    uniform = given == 0
+    done = saturated | uniform | failed
+    radius = tl.where(done, 1.0, given)
+    numbers, moments = shrink(tile, env, radius, mean * 0.0 + float("inf"), done, True, FLAGS, BLOCK)
+    reach = numbers[2]
+    return numbers, moments, (reach * moments[0] - moments[1]) / scale_of, mean * 0.0, saturated, uniform
+
+
+@triton.jit
+def _project_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Project onto the simplex where that lies in the ball, else onto the ball."""
+    _, mean, failed = look
+    _, half, _, mass, infinite, _ = env[2]
+    ball, moments, penalty, _, saturated, uniform = _chi_square_ball(
+        tile, env, given, look, scale_of, FLAGS, BLOCK
+    )  # fmt: skip
+    uniform = uniform & (saturated == 0)
+    own = 0.25 / mass / half
+    bound = tl.where(uniform | (infinite > 0), float("inf"), penalty)
+    free = tl.where(saturated, 0.0, bound) <= own
+    plain = (infinite > 0) | (own == 0)
+    stays = failed | (free == 0) | plain | (own == float("inf"))
+    own = tl.where(stays & (free == 0), 1.0, own)
+    simplex, _ = shrink(tile, env, own * scale_of, own * scale_of + mean, stays, False, FLAGS, BLOCK)
+    a = tl.where(free, simplex[0], ball[0])
+    b = tl.where(free, simplex[1], ball[1])
+    d = tl.where(free, simplex[2], ball[2])
+    penalty = tl.where(free, own, penalty)
+    uniform = tl.where(free, own == float("inf"), uniform)
+    return (a, b, d), moments, penalty, mean * 0.0, free & plain, uniform
