@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import counterpoise as cp
+
 from ._launch import pull_rows, weigh_rows
-from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated
+from ._spec import FAMILIES, Options, Rows, Spec, Weighed, accumulated, make_rows
 
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
 _NUMBERS = "float amount, float cap, float exponent, ScalarType dtype, str impl"
@@ -187,6 +189,21 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
     if rows.scores.requires_grad or torch._C._functorch.maybe_current_level() is not None or _dual(rows.scores):
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     return weigh_rows(spec, rows)
+
+
+def weights_of(name: str, scores: Tensor, family: str, options: Options, **numbers: Any) -> Tensor:
+    """Check the arguments and return the weights, in the scores' shape broadcast with the others'."""
+    spec, rows, batch = make_rows(name, scores, family, options, **numbers)
+    return weigh(spec, rows).weights.reshape(*batch, rows.scores.shape[1])
+
+
+def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -> cp.Solution:
+    """Check the arguments and return the core's solution."""
+    spec, rows, batch = make_rows("losses", losses, family, options, **numbers)
+    weights, value, table, status = weigh(spec, rows)
+    multiplier, shift, gap, _ = (row.reshape(batch) for row in table)
+    weights = weights.reshape(*batch, rows.scores.shape[1])
+    return cp.Solution(weights, value.reshape(batch), multiplier, shift, gap, status.reshape(batch))
 
 
 def _dual(scores: Tensor) -> bool:

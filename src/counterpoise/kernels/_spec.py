@@ -30,6 +30,16 @@ class Spec(NamedTuple):
         return self.family.startswith("project")
 
 
+class Options(NamedTuple):
+    """What every public function takes beside its scores and its amount."""
+
+    prior: Tensor | None
+    mask: Tensor | None
+    lengths: Tensor | None
+    out_dtype: torch.dtype | None
+    impl: str
+
+
 class Rows(NamedTuple):
     """Arrays of shape (rows, n) or (1, n), (rows,), or None."""
 
@@ -57,11 +67,11 @@ def accumulated(dtype: torch.dtype) -> torch.dtype:
 
 
 def make_rows(
-    name: str, scores: Tensor, *, prior: Tensor | None, mask: Tensor | None, lengths: Tensor | None,
-    amount: tuple[str, float | Tensor], cap: float | Tensor = 1.0, family: str, exponent: float = 2.0,
-    out_dtype: torch.dtype | None, impl: str,
+    name: str, scores: Tensor, family: str, options: Options, *,
+    amount: tuple[str, float | Tensor] = ("penalty", 1.0), cap: float | Tensor = 1.0, exponent: float = 2.0,
 ) -> tuple[Spec, Rows, tuple[int, ...]]:  # fmt: skip
     """Check the arguments; return them as rows, and the batch shape to which results go back."""
+    prior, mask, lengths, out_dtype, impl = options
     if impl not in IMPLS:
         raise ValueError(f"impl is {impl!r}; one of {', '.join(map(repr, IMPLS))} is needed")
     arrays = {name: scores, "prior": prior, "mask": mask, "lengths": lengths, amount[0]: amount[1], "cap": cap}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._op import weigh
-from ._spec import make_rows
+from ._op import weights_of
+from ._spec import Options
 from .weights import Impl
 
 
@@ -57,8 +57,5 @@ def entmax(
     """
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 1 < alpha <= 2:
         raise ValueError(f"alpha is {alpha!r}; a float in (1, 2] is needed (torch.softmax is its limit at 1)")
-    spec, rows, batch = make_rows(
-        "scores", scores, prior=None, mask=mask, lengths=lengths, amount=("penalty", 1.0), family="entmax",
-        exponent=float(alpha), out_dtype=out_dtype, impl=impl,
-    )  # fmt: skip
-    return weigh(spec, rows).weights.reshape(*batch, rows.scores.shape[1])
+    options = Options(None, mask, lengths, out_dtype, impl)
+    return weights_of("scores", scores, "entmax", options, exponent=float(alpha))

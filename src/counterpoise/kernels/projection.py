@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._op import weigh
-from ._spec import make_rows
+from ._op import weights_of
+from ._spec import Options
 from .weights import Impl
 
 
@@ -46,7 +46,7 @@ def project_simplex(
     >>> kernels.project_simplex(torch.tensor([0.5, 0.9, -2.0]))
     tensor([0.3000, 0.7000, 0.0000])
     """
-    return _project(values, prior, mask, lengths, ("penalty", 0.5), 1.0, "project_simplex", out_dtype, impl)
+    return weights_of("values", values, "project_simplex", Options(prior, mask, lengths, out_dtype, impl))
 
 
 def project_ball(
@@ -88,7 +88,8 @@ def project_ball(
     >>> kernels.project_ball(torch.tensor([0.5, 0.9, -2.0]), 0.5)
     tensor([0.4619, 0.5354, 0.0027])
     """
-    return _project(values, prior, mask, lengths, ("radius", radius), 1.0, "project_ball", out_dtype, impl)
+    options = Options(prior, mask, lengths, out_dtype, impl)
+    return weights_of("values", values, "project_ball", options, amount=("radius", radius))
 
 
 def project_capped_simplex(
@@ -131,15 +132,5 @@ def project_capped_simplex(
     >>> kernels.project_capped_simplex(torch.tensor([0.5, 0.9, -2.0]), cap=0.6)
     tensor([0.4000, 0.6000, 0.0000])
     """
-    return _project(values, prior, mask, lengths, ("penalty", 0.5), cap, "project_capped_simplex", out_dtype, impl)
-
-
-def _project(
-    values: Tensor, prior: Tensor | None, mask: Tensor | None, lengths: Tensor | None,
-    amount: tuple[str, float | Tensor], cap: float | Tensor, family: str, out_dtype: torch.dtype | None, impl: str,
-) -> Tensor:  # fmt: skip
-    spec, rows, batch = make_rows(
-        "values", values, prior=prior, mask=mask, lengths=lengths, amount=amount, cap=cap, family=family,
-        out_dtype=out_dtype, impl=impl,
-    )  # fmt: skip
-    return weigh(spec, rows).weights.reshape(*batch, rows.scores.shape[1])
+    options = Options(prior, mask, lengths, out_dtype, impl)
+    return weights_of("values", values, "project_capped_simplex", options, cap=cap)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ._op import weigh
-from ._spec import make_rows
+from ._op import solution_of
+from ._spec import Options
 
 Impl = Literal["auto", "reference", "triton"]
 
@@ -78,7 +78,8 @@ def penalized(
             f"the divergence is {divergence!r}; KL(), ChiSquare() or CressieRead(a) with 1 < a <= 2 is needed: "
             "use counterpoise.penalized for others"
         )
-    return _solve(losses, prior, mask, lengths, ("penalty", penalty), name, exponent, out_dtype, impl)
+    options = Options(prior, mask, lengths, out_dtype, impl)
+    return solution_of(losses, name, options, amount=("penalty", penalty), exponent=exponent)
 
 
 def constrained(
@@ -129,7 +130,8 @@ def constrained(
         raise TypeError(
             f"the divergence is {divergence!r}; KL() or ChiSquare() is needed: use counterpoise.constrained for others"
         )
-    return _solve(losses, prior, mask, lengths, ("radius", radius), name, 2.0, out_dtype, impl)
+    options = Options(prior, mask, lengths, out_dtype, impl)
+    return solution_of(losses, name, options, amount=("radius", radius))
 
 
 def cvar(
@@ -172,24 +174,5 @@ def cvar(
     >>> solution.weights.numpy().round(6), float(solution.shift)
     (array([0.      , 0.      , 0.333333, 0.666667], dtype=float32), 2.0)
     """
-    return _solve(losses, prior, mask, lengths, ("level", level), "cvar", 2.0, out_dtype, impl)
-
-
-def _solve(
-    losses: Tensor, prior: Tensor | None, mask: Tensor | None, lengths: Tensor | None,
-    amount: tuple[str, float | Tensor], family: str, exponent: float, out_dtype: torch.dtype | None, impl: str,
-) -> cp.Solution:  # fmt: skip
-    spec, rows, batch = make_rows(
-        "losses", losses, prior=prior, mask=mask, lengths=lengths, amount=amount, family=family, exponent=exponent,
-        out_dtype=out_dtype, impl=impl,
-    )  # fmt: skip
-    weights, value, numbers, status = weigh(spec, rows)
-    multiplier, shift, gap, _ = (row.reshape(batch) for row in numbers)
-    return cp.Solution(
-        weights.reshape(*batch, rows.scores.shape[1]),
-        value.reshape(batch),
-        multiplier,
-        shift,
-        gap,
-        status.reshape(batch),
-    )
+    options = Options(prior, mask, lengths, out_dtype, impl)
+    return solution_of(losses, "cvar", options, amount=("level", level))
