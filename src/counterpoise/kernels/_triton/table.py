@@ -1,4 +1,4 @@
-"""How rows are cut into programs: a plain table, by the number of atoms, so that no tile spills its registers."""
+"""How rows are cut into programs: a plain table, by the number of atoms, so that no tile up to 8192 spills its registers."""
 
 from __future__ import annotations
 
@@ -34,13 +34,18 @@ TABLE = (
     (16384, 1, 32),
 )
 LONGEST = {
-    # families whose tile keeps more alive than the weights; the others go to the end of the table
+    # families whose tile keeps too much alive beyond; the others go to the end of the table, where 64 registers a thread
+    # make some of them spill with prior and mask, but a loop would read the row ten times
+    "chi_square_penalty": 8192,
     "kl_penalty": 4096,
     "power_penalty": 4096,
     "entmax": 4096,
     "project_capped_simplex": 4096,
 }
-WARPS = {("chi_square_penalty", 8192): 32, ("power_penalty", 4096): 16}
+WARPS = {
+    ("chi_square_penalty", 8192): 32, ("project_simplex", 8192): 32, ("cvar", 8192): 32,
+    ("power_penalty", 4096): 16, ("project_ball", 4096): 16,
+}  # fmt: skip
 LOOP = Launch(1, 2048, 8, True)
 """For rows that do not fit: the columns of a piece, which is read from cache in every pass."""
 LOOP_REGISTERS = 128
