@@ -1,4 +1,4 @@
-"""How rows are cut into programs: a plain table, by the number of atoms, so that no tile up to 8192 spills its registers."""
+"""How rows are cut into programs: a plain table, by the number of atoms; no tile up to 8192 spills its registers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ TABLE = (
     (16384, 1, 32),
 )
 LONGEST = {
-    # families whose tile keeps too much alive beyond; the others go to the end of the table, where 64 registers a thread
-    # make some of them spill with prior and mask, but a loop would read the row ten times
+    # families whose tile keeps too much alive beyond; the others go to the end of the table, where a thread has 64
+    # registers and all of them spill a little with prior and mask: a loop would read the row ten times
     "chi_square_penalty": 8192,
     "kl_penalty": 4096,
     "power_penalty": 4096,
