@@ -48,6 +48,7 @@ def find_root(
     done: Array,
     noise: Array,
     steps: int,
+    close: float = 0.0,
     kept: State = (),
 ) -> State:
     """Solve ``function(x) = 0`` for an increasing function of x > 0, row by row.
@@ -67,6 +68,8 @@ def find_root(
         What rounding does to the residual: a row stops once its residual is no larger, or its step is a rounding.
     steps : int
         Largest number of evaluations.
+    close : float
+        Relative size of a step that the caller takes itself.
     kept : tuple of arrays
         What to return in their place should there be no evaluation.
 
@@ -78,6 +81,7 @@ def find_root(
     tiny = float(xp.finfo(start.dtype).smallest_normal)
     huge = float(xp.finfo(start.dtype).max) ** 0.9
     tolerance = 2 * float(xp.finfo(start.dtype).eps)
+    close = max(close, tolerance)
 
     def halved(x: Array, lo: Array, hi: Array, x0: Array) -> Array:
         # while nothing bounds the root from one side, the exponent of the step doubles
@@ -103,7 +107,7 @@ def find_root(
         if anywhere(~good):
             new = xp.where(good, new, halved(x, lo, hi, x0))
         moved = xp.abs(new - x)
-        ended = settled | (moved <= tolerance * x) | (hi - lo <= tolerance * lo)
+        ended = settled | (moved <= tolerance * x) | (good & (moved <= close * x)) | (hi - lo <= tolerance * lo)
         new = xp.where(ended, x, new)
         return new, lo, hi, x, v, moved, *keep, ended
 

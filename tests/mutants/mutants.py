@@ -43,6 +43,8 @@ MUTANTS = {
     "rough where cancelling": ("_solvers/kl.py", "fine = _somewhere(tiny)", "fine = None"),
     "rough penalties": ("_solvers/kl.py", "_somewhere(t < 0.25)", "None"),
     "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),
+    "last step backwards": ("_solvers/kl.py", "<= close, -back, 0.0)", "<= close, back, 0.0)"),
+    "last step too long": ("_solvers/kl.py", "eps ** (1 / 3)", "0.05"),
     "log-sum cancels": ("_solvers/kl.py", "fine & (xp.abs(growth) < 0.5)", "fine & (xp.abs(growth) < 0)"),
     "tilt without a centre": (
         "_solvers/kl.py",
