@@ -1,8 +1,9 @@
 """Kernel density ratios as scikit-learn estimators: `ULSIF`, `RuLSIF` and `KLIEP`."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import counterpoise as cp
 
@@ -11,7 +12,46 @@ from ._shares import Shares
 
 __all__ = ["KLIEP", "ULSIF", "RuLSIF"]
 
+Estimator = TypeVar("Estimator", bound=KernelRatio)
 
+SAMPLING = """
+n_centres : int, default 100
+    Number of bumps, at least 1.
+cv : int, default 5
+    Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
+target : label, optional
+    Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
+others : {"mixture", "sources"}, default "mixture"
+    ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
+    a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
+    1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
+target_share : float, optional
+    The target's share of the training data, for ``"sources"``; default its share of the rows.
+other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
+    β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
+random_state : int, RandomState or None, default 0
+    Seed of folds and centres.
+"""
+FITTED = """
+    For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
+model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
+    Fitted to all rows; one per source.
+target_share_, other_shares_
+    The shares used (None, None for ``"mixture"``).
+classes_, target_, sources_
+    All labels, the target's, and the others.
+"""
+"""What the docstrings of all three say of their arguments and attributes."""
+
+
+def _described(estimator: type[Estimator]) -> type[Estimator]:
+    """Fill in what the docstrings of all three have in common."""
+    text = inspect.cleandoc(estimator.__doc__ or "")
+    estimator.__doc__ = text.replace("{sampling}", SAMPLING.strip()).replace("{fitted}", FITTED.strip("\n"))
+    return estimator
+
+
+@_described
 class ULSIF(KernelRatio):
     r"""Density ratio p/q by least squares: min ½ E_q[r²] − E_p[r] + ½ λ ‖θ‖², r = max(φᵀθ, 0).
 
@@ -24,35 +64,14 @@ class ULSIF(KernelRatio):
         σ > 0 in units of the standardised columns, one or a grid; default the median distance times 0.1 to 4.
     penalty : float or sequence of float, optional
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5. Grids are searched by exact leave-one-out, anew in every fold.
-    n_centres : int, default 100
-        Number of bumps, at least 1.
-    cv : int, default 5
-        Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
-    target : label, optional
-        Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
-    others : {"mixture", "sources"}, default "mixture"
-        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
-        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
-        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
-    target_share : float, optional
-        The target's share of the training data, for ``"sources"``; default its share of the rows.
-    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
-        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
-    random_state : int, RandomState or None, default 0
-        Seed of folds and centres.
+    {sampling}
 
     Attributes
     ----------
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 over rows
         that are not the target's.
-        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
-    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
-        Fitted to all rows; one per source.
-    target_share_, other_shares_
-        The shares used (None, None for ``"mixture"``).
-    classes_, target_, sources_
-        All labels, the target's, and the others.
+    {fitted}
 
     Raises
     ------
@@ -103,6 +122,7 @@ class ULSIF(KernelRatio):
         )  # fmt: skip
 
 
+@_described
 class RuLSIF(ULSIF):
     r"""Relative density ratio r = p/m, m = αp + (1 − α)q, by least squares: min ½ E_m[r²] − E_p[r] + ½ λ ‖θ‖².
 
@@ -117,34 +137,13 @@ class RuLSIF(ULSIF):
         σ > 0 in units of the standardised columns, one or a grid; default the median distance times 0.1 to 4.
     penalty : float or sequence of float, optional
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5. Grids are searched by exact leave-one-out, anew in every fold.
-    n_centres : int, default 100
-        Number of bumps, at least 1.
-    cv : int, default 5
-        Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
-    target : label, optional
-        Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
-    others : {"mixture", "sources"}, default "mixture"
-        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
-        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
-        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
-    target_share : float, optional
-        The target's share of the training data, for ``"sources"``; default its share of the rows.
-    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
-        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
-    random_state : int, RandomState or None, default 0
-        Seed of folds and centres.
+    {sampling}
 
     Attributes
     ----------
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 under m.
-        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
-    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
-        Fitted to all rows; one per source.
-    target_share_, other_shares_
-        The shares used (None, None for ``"mixture"``).
-    classes_, target_, sources_
-        All labels, the target's, and the others.
+    {fitted}
 
     Raises
     ------
@@ -189,6 +188,7 @@ class RuLSIF(ULSIF):
         return float(self.alpha)
 
 
+@_described
 class KLIEP(KernelRatio):
     r"""Density ratio p/q by likelihood: max E_p[log r] subject to E_q[r] = 1, r = φᵀθ, θ ≥ 0.
 
@@ -200,35 +200,14 @@ class KLIEP(KernelRatio):
     bandwidth : float or sequence of float, optional
         σ > 0 in units of the standardised columns, one or a grid; default the median distance times 0.1 to 4. A grid is
         searched by ``cv``-fold cross-validation of the Donsker-Varadhan bound, anew in every fold.
-    n_centres : int, default 100
-        Number of bumps, at least 1.
-    cv : int, default 5
-        Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
-    target : label, optional
-        Which label of ``y`` is the target; default the last of the sorted labels, as 1 is for 0 and 1.
-    others : {"mixture", "sources"}, default "mixture"
-        ``"mixture"``: all other rows together are a sample of the training data q. ``"sources"``: every other label is
-        a source with a ratio of its own, and the training data are their mixture with the target at the shares: r =
-        1/(α + Σ β_i/r_i) ≤ 1/α, α the target's share.
-    target_share : float, optional
-        The target's share of the training data, for ``"sources"``; default its share of the rows.
-    other_shares : mapping of label to float, or sequence of float in the order of ``sources_``, optional
-        β_i, for ``"sources"``; default in proportion to the rows. All shares sum to 1.
-    random_state : int, RandomState or None, default 0
-        Seed of folds and centres.
+    {sampling}
 
     Attributes
     ----------
     ratio_, log_ratio_ : array, shape (n,)
         Out-of-fold r and log r (-inf where r = 0) of the fitted rows, in their order; r has a mean near 1 over rows
         that are not the target's.
-        For ``"sources"``: r to the mixture, and log p/q_i, of shape (n, sources).
-    model_, models_ : counterpoise.Ratio, list of counterpoise.Ratio
-        Fitted to all rows; one per source.
-    target_share_, other_shares_
-        The shares used (None, None for ``"mixture"``).
-    classes_, target_, sources_
-        All labels, the target's, and the others.
+    {fitted}
 
     Raises
     ------

@@ -1,15 +1,42 @@
-"""Shares of the training data: read, completed and checked."""
+"""Labels of sources and their shares of the training data: read, completed and checked."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.ratios.probability import mixture_ratio
 
-__all__ = ["Shares", "settle_shares"]
+__all__ = ["Shares", "settle_labels", "settle_shares"]
 
 Shares = Mapping[Any, float] | Sequence[float]
+
+
+def settle_labels(labels: NDArray[Any], target: Any, others: str) -> tuple[NDArray[Any], NDArray[Any], Any]:
+    """Return all labels in order, their numbers of rows, and which of them is the target's.
+
+    Examples
+    --------
+    >>> classes, counts, target = settle_labels(np.array(["b", "a", "b"]), None, "sources")
+    >>> classes.tolist(), counts.tolist(), str(target)
+    (['a', 'b'], [1, 2], 'b')
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        found = "no rows" if not len(labels) else f"one class only, {classes[0]!r}"
+        raise ValueError(f"y holds {found}; a ratio needs target samples and others")
+    settled = classes[-1] if target is None else target
+    if settled not in classes:
+        raise ValueError(f"target {target!r} is not in y, which holds {list(classes)}")
+    if others not in ("sources", "mixture"):
+        raise ValueError(f"others is {others!r}; 'sources' or 'mixture' is needed")
+    if others == "mixture" and len(classes) > 2:
+        raise ValueError(
+            f"others='mixture' takes one label besides the target, y holds {list(classes[classes != settled])}; "
+            "give them one label, or use others='sources'"
+        )
+    return classes, counts, settled
 
 
 def settle_shares(

@@ -22,7 +22,7 @@ from ._folds import assign_folds
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
-from ._shares import Shares, settle_shares
+from ._shares import Shares, settle_labels, settle_shares
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
@@ -280,28 +280,14 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
         check_consistent_length(X, labels)
         refuse_non_finite(X)
-        self.classes_, counts = np.unique(labels, return_counts=True)
-        if len(self.classes_) < 2:
-            found = "no rows" if not len(labels) else f"one class only, {self.classes_[0]!r}"
-            raise ValueError(f"y holds {found}; a ratio needs target samples and others")
-        self.target_ = self.classes_[-1] if self.target is None else self.target
-        if self.target_ not in self.classes_:
-            raise ValueError(f"target {self.target!r} is not in y, which holds {list(self.classes_)}")
+        self.classes_, counts, self.target_ = settle_labels(labels, self.target, self.others)
         self.sources_ = self.classes_[self.classes_ != self.target_]
-        if self.others not in ("sources", "mixture"):
-            raise ValueError(f"others is {self.others!r}; 'sources' or 'mixture' is needed")
-        if self.others == "mixture" and len(self.sources_) > 1:
-            raise ValueError(
-                f"others='mixture' takes one label besides the target, y holds {list(self.sources_)}; "
-                "give them one label, or use others='sources'"
-            )
         self._settle_shares(dict(zip(self.classes_.tolist(), counts.tolist(), strict=True)))
         return labels
 
     def _settle_shares(self, counts: dict[Any, int]) -> None:
         sources = self.sources_.tolist()
-        n_target = counts[self.target_]
-        n_other = [counts[source] for source in sources]
+        n_target, n_other = counts[self.target_], [counts[source] for source in sources]
         self._odds = n_target / sum(n_other)
         self.target_share_: float | None = None
         self.other_shares_: list[float] | None = None
