@@ -1,5 +1,6 @@
 """Weights that hold a model steady when its training data are not the data it will be judged on."""
 
+from ._divergence import Divergence
 from ._types import Objective, Solution, Status, raise_on_failure
 from .balance import BalanceTable, OverlapReport, overlap_report, standardised_differences
 from .diagnostics import (
@@ -15,7 +16,6 @@ from .divergences import (
     KL,
     ChiSquare,
     CressieRead,
-    Divergence,
     Hellinger,
     JensenShannon,
     ReverseKL,

@@ -9,9 +9,10 @@ from typing import Any, ParamSpec
 
 import array_api_compat as aac
 
+from ._divergence import Divergence
 from ._types import Array, Solution
 from ._xp import aligned, amount, is_traced, lent, namespace, returned
-from .divergences import Divergence
+from .divergences import KL
 
 BLOCK = 65536
 """Elements a block: a temporary of 512 KiB in float64 is reused by the allocator instead of being mapped anew."""
@@ -25,7 +26,7 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
     @wraps(verb)
     def blockwise(*args: P.args, **kwargs: P.kwargs) -> Solution:
         own = [a for a in args if isinstance(a, Divergence)]
-        if kwargs.get("all_reduce") is None and all(type(d).__module__ == Divergence.__module__ for d in own):
+        if kwargs.get("all_reduce") is None and all(type(d).__module__ == KL.__module__ for d in own):
             borrowed: Any = lent([*args, *kwargs.values()])
             if borrowed is not None:
                 rest: Any = dict(zip(kwargs, borrowed[len(args) :], strict=True))

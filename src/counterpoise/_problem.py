@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ._divergence import Divergence
 from ._types import AllReduce, Array, Solution, Status
 from ._xp import Reduce, aligned, amount, anywhere, is_traced, namespace
-from .divergences import Divergence
 
 Term = Array | tuple[Array, Array]
 

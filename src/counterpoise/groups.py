@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._divergence import Divergence
 from ._problem import Problem, pose
 from ._types import Array, Solution, Status
 from ._xp import namespace
-from .divergences import KL, Divergence
+from .divergences import KL
 from .weights import constrained, penalized
 
 

@@ -6,9 +6,10 @@ autograd, so ``sum(weights * losses)`` has the objective's gradient.
 
 from __future__ import annotations
 
+from ._divergence import Divergence
 from ._types import Array, Objective, Solution
 from ._xp import aligned, namespace
-from .divergences import KL, Divergence
+from .divergences import KL
 from .groups import group_weights
 from .weights import constrained, penalized
 

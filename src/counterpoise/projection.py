@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._divergence import Divergence
 from ._roots import find_root
 from ._solvers.ball import STEPS
 from ._types import Array, Status
 from ._xp import aligned, namespace
-from .divergences import ChiSquare, Divergence
+from .divergences import ChiSquare
 from .weights import constrained, penalized
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._blocks import in_blocks
+from ._divergence import Divergence, Power, require_divergence
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
 from ._solvers.cap import capped_tilt, fill
 from ._solvers.chi_square import chi_square_ball, chi_square_penalty
@@ -12,7 +13,7 @@ from ._solvers.generic import generic_ball, generic_penalty
 from ._solvers.kl import kl_ball, kl_penalty
 from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
-from .divergences import KL, Divergence, Power, TotalVariation, require_divergence
+from .divergences import KL, TotalVariation
 
 
 @in_blocks

@@ -68,8 +68,8 @@ MUTANTS = {
     # Cressie-Read
     "shift of the other power": ("_solvers/power.py", "expm1_ratio(xp, -k, log_mass)", "expm1_ratio(xp, k, log_mass)"),
     "threshold not resolved": ("_solvers/power.py", "if k < 0.25:", "if k < 1e9:"),
-    "cancelling divergence": ("divergences.py", "t = xp.exp(u) if t is None else t\n", "t = 1 + change\n"),
-    "wrong branch of the family": ("divergences.py", "if abs(a - 1) <= 0.5:", "if abs(a - 1) <= 1.5 and a != 0:"),
+    "cancelling divergence": ("_divergence.py", "t = xp.exp(u) if t is None else t\n", "t = 1 + change\n"),
+    "wrong branch of the family": ("_divergence.py", "if abs(a - 1) <= 0.5:", "if abs(a - 1) <= 1.5 and a != 0:"),
     "Hellinger's scale": ("divergences.py", "scale: ClassVar[float] = 0.25", "scale: ClassVar[float] = 0.5"),
     # the rest
     "short series": ("divergences.py", "for j in range(17, 0, -1):", "for j in range(3, 0, -1):"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from .._divergence import Divergence
 from .._problem import Answer, Problem, divergence_of
 from .._roots import find_root
 from .._types import Array
-from ..divergences import Divergence
 from .ball import STEPS, rounding, spread
 
 

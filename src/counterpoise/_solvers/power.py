@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._divergence import Power, expm1_ratio
 from .._problem import Answer, Problem
 from .._roots import find_root
 from .._types import Array
-from ..divergences import Power, expm1_ratio
 from .ball import STEPS, rounding, spread
 
 
