@@ -19,7 +19,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 from counterpoise.kernels._spec import FAMILIES
 
-ATOMS = {90: (8192, 16385), 80: (4096, 16385)}
+ATOMS = {90: (16, 8192, 16385), 80: (64, 4096, 16385)}
 """The last are read in pieces; a family whose longest tile is below 8192 is so there too, and compiled once."""
 
 

@@ -21,8 +21,8 @@ class Launch(NamedTuple):
 
 TABLE = (
     # up to so many atoms: rows a program, warps
-    (16, 32, 1),
-    (32, 16, 1),
+    (16, 32, 4),
+    (32, 16, 4),
     (64, 16, 4),
     (128, 8, 4),
     (256, 4, 4),
