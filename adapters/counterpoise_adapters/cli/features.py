@@ -4,30 +4,26 @@ featuriser = make_featuriser(text=["prompt", "chosen"])
 matrix = featuriser.matrix(rows, path=path)      # batch after batch: nothing is learnt from the rows
 model = featuriser.classifier(seed=0).fit(matrix, y)   # what is learnt (idf, scale) is inside the
 pipeline
+
+scikit-learn and scipy take two seconds to load: whoever only reads ready-made features does without.
 """
 
-import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from counterpoise_adapters.corpus.sample import digests
+from counterpoise_adapters.corpus.sample import digests, digests_of
 
 from .errors import InputError
 from .rows import NumberedRow, Place, Row, numbers_of, text_of
 
-__all__ = ["Featuriser", "Matrix", "digests_of", "make_featuriser", "stack"]
+__all__ = ["Featuriser", "Matrix", "make_featuriser", "stack"]
 
 Matrix = Any  # scipy.sparse.csr_matrix or NDArray[np.float64]; scikit-learn takes either
 Embedder = Callable[[list[str]], Any]
@@ -104,9 +100,11 @@ def stack(parts: Sequence[Matrix]) -> Matrix:
     parts : sequence of matrices
         At least one.
     """
-    if sparse.issparse(parts[0]):
-        return sparse.vstack(parts, format="csr")
-    return np.concatenate(parts, axis=0)
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=0)
+    from scipy import sparse
+
+    return sparse.vstack(parts, format="csr")
 
 
 class _Text:
@@ -138,6 +136,8 @@ class HashedText(_Text):
     """
 
     def __init__(self, columns: Sequence[str], *, allow_null: bool = False) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer
+
         super().__init__(columns, allow_null=allow_null)
         self._hasher = HashingVectorizer(
             n_features=2**18, ngram_range=(1, 2), norm=None, alternate_sign=False,
@@ -149,9 +149,17 @@ class HashedText(_Text):
 
     def matrix(self, rows: Sequence[NumberedRow], *, path: Place) -> Matrix:
         blocks = [self._hasher.transform(self.texts(column, rows, path)) for column in self.columns]
-        return blocks[0] if len(blocks) == 1 else sparse.hstack(blocks, format="csr")
+        if len(blocks) == 1:
+            return blocks[0]
+        from scipy import sparse
+
+        return sparse.hstack(blocks, format="csr")
 
     def classifier(self, *, seed: int) -> Any:
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
         return make_pipeline(
             TfidfTransformer(sublinear_tf=True),
             LogisticRegression(C=10.0, solver="liblinear", dual=True, max_iter=1000, random_state=seed),
@@ -267,24 +275,11 @@ class ColumnFeatures:
 
 
 def _dense_classifier(seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
-
-
-def digests_of(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """Hash texts.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        Any.
-
-    Returns
-    -------
-    array of uint64
-        Two texts share a number only by an accident of odds 2^-64.
-    """
-    found = b"".join(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
-    return np.frombuffer(found, dtype="<u8").astype(np.uint64)
 
 
 def _load(name: str) -> Embedder:

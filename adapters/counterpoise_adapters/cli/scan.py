@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise_adapters.corpus.sample import choose, priorities, sketch_of
+from counterpoise_adapters.corpus.sample import choose, digests_of, priorities, sketch_of
 from counterpoise_adapters.corpus.strata import MOST_LABELS
 
 from .errors import InputError
-from .features import Featuriser, digests_of
+from .features import Featuriser
 from .files import Table
 from .pairs import PairTable
 from .progress import watched

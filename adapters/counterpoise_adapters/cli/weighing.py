@@ -7,13 +7,13 @@ models that did not see them.  4. Write.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise_adapters.corpus import spec
 from counterpoise_adapters.corpus.shards import is_corpus
-from counterpoise_adapters.corpus.strata import MOST_SOURCES
-from counterpoise_adapters.sklearn import ClassifierRatio
 
 from .errors import InputError
 from .features import Featuriser, Matrix, make_featuriser, stack
@@ -22,6 +22,9 @@ from .options import InputOptions, WeighOptions, check_choices, check_options, o
 from .pairs import PairTable
 from .rows import TargetFilter
 from .scan import Scan, numbered_rows, sample_rows, scan
+
+if TYPE_CHECKING:
+    from counterpoise_adapters.sklearn import ClassifierRatio
 
 __all__ = ["Weighed", "name_sources", "run", "target_filter", "weigh_table"]
 
@@ -172,26 +175,13 @@ def name_sources(
     table : Table
         For messages.
     """
-    is_target = np.isin(found.labels, wanted.values)[found.code]
-    chosen = " or ".join(f"{wanted.column}={value}" for value in wanted.values)
-    seen = ", ".join(sorted(found.labels)[:8]) + (", ..." if len(found.labels) > 8 else "")
-    if not is_target.any():
-        raise InputError(
-            f"--target {chosen} matches none of the {len(is_target):,} rows (values: {seen})", path=table.path
-        )
-    if is_target.all():
-        raise InputError(
-            f"--target {chosen} matches all {len(is_target):,} rows: nothing is left to weigh them against",
-            path=table.path,
-        )
-    others = sorted(set(found.labels) - set(wanted.values))
-    pooled = options.pool or len(others) > MOST_SOURCES
-    names = (
-        chosen if options.answers is None else options.target[0],
-        *(["all others"] if pooled else others),
-    )
-    place = {label: 1 if pooled else 1 + rank for rank, label in enumerate(others)}
-    place |= dict.fromkeys(wanted.values, 0)
+    counts = dict(zip(found.labels, np.bincount(found.code).tolist(), strict=True))
+    try:
+        names, place = spec.name_sources(counts, wanted, pool=options.pool)
+    except InputError as error:
+        raise InputError(str(error), path=table.path) from error
+    if options.answers is not None:
+        names = (options.target[0], *names[1:])
     return names, np.asarray([place[label] for label in found.labels])[found.code]
 
 
@@ -254,7 +244,11 @@ def _fit(
     featuriser: Featuriser,
     options: WeighOptions,
     table: Table,
-) -> ClassifierRatio:
+) -> "ClassifierRatio":
+    from counterpoise_adapters.sklearn import ClassifierRatio
+
+    from .progress import console
+
     model = ClassifierRatio(
         featuriser.classifier(seed=options.seed), cv=options.folds, calibrate=options.calibrate, target=0,
         others="sources" if inside else "mixture",
@@ -262,8 +256,6 @@ def _fit(
         other_shares=(counts[1:] / counts.sum()).tolist() if inside else None,
         random_state=options.seed,
     )  # fmt: skip
-    from .progress import console
-
     try:
         with console.status("fitting the classifiers, fold by fold"):
             return model.fit(matrix, source, groups=key)
@@ -274,7 +266,7 @@ def _fit(
 def _weigh_unseen(
     table: Table,
     featuriser: Featuriser,
-    model: ClassifierRatio,
+    model: "ClassifierRatio",
     key: NDArray[np.uint64],
     learnt_key: NDArray[np.uint64],
     learnt: NDArray[np.bool_],

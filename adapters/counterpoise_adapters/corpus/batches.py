@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from counterpoise_adapters.cli.features import ColumnFeatures, Featuriser, Matrix, digests_of
+from counterpoise_adapters.cli.features import ColumnFeatures, Featuriser, Matrix
 from counterpoise_adapters.cli.files import Table, batched
 from counterpoise_adapters.cli.rows import NumberedRow, Place, TargetFilter, cell, label_of
 from counterpoise_adapters.cli.table_parquet import Parquet
 
-from .sample import digests
+from .sample import digests, digests_of
 
 __all__ = ["Batch", "batches_of"]
 

@@ -1,17 +1,17 @@
 """Where the work on shards is done: an `Engine`, of which the one here does it all in this process."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from counterpoise_adapters.cli.errors import InputError, OutputError
-from counterpoise_adapters.sklearn import ClassifierRatio
 
-from .model import CorpusModel, Lesson, learn, load_drawn, merge_drawn, prepare
-from .sample import Draw
+from .fit import FitJob, Fitted, begin, finish, fit_fold
 from .shards import Shard
 
-__all__ = ["Engine", "FitJob", "LocalEngine", "Outcome", "attempt"]
+__all__ = ["Engine", "LocalEngine", "Outcome", "attempt", "merge_all", "merge_files"]
 
 T = TypeVar("T")
 
@@ -35,57 +35,6 @@ class Outcome(NamedTuple):
     value: Any
     error: str = ""
     fatal: bool = False
-
-
-class FitJob(NamedTuple):
-    """How the models are learnt from files of rows drawn.
-
-    Parameters
-    ----------
-    draws : dict of int to Draw
-        Of each source.
-    classifier : scikit-learn classifier
-        Unfitted.
-    counts : tuple of int
-        Rows of each source.
-    inside, folds, calibrate, seed
-        As in `learn`.
-    """
-
-    draws: dict[int, Draw]
-    classifier: Any
-    counts: tuple[int, ...]
-    inside: bool
-    folds: int
-    calibrate: Any
-    seed: int
-
-    def lesson(self, parts: Iterable[Path | BinaryIO]) -> Lesson:
-        """Read the rows drawn.
-
-        Parameters
-        ----------
-        parts : iterable of Path or binary file
-            What `save_drawn` wrote.
-        """
-        return prepare(merge_drawn([load_drawn(part) for part in parts]), self.draws)
-
-    def fit(
-        self, lesson: Lesson, each: Callable[[ClassifierRatio, Lesson, Iterable[int]], Iterable[Any]] | None = None
-    ) -> CorpusModel:
-        """Fit the models.
-
-        Parameters
-        ----------
-        lesson : Lesson
-            The rows drawn.
-        each : callable, optional
-            As in `learn`.
-        """
-        return learn(
-            lesson, self.classifier, counts=self.counts, inside=self.inside, folds=self.folds,
-            calibrate=self.calibrate, seed=self.seed, each=each,
-        )  # fmt: skip
 
 
 class Engine(Protocol):
@@ -121,8 +70,8 @@ class Engine(Protocol):
         """
         ...
 
-    def fit(self, job: FitJob, paths: Sequence[Path]) -> CorpusModel:
-        """Learn the models; classes that cannot be told apart raise ValueError.
+    def fit(self, job: FitJob, paths: Sequence[Path]) -> Fitted:
+        """Learn the models; classes that cannot fill the folds raise ValueError.
 
         Parameters
         ----------
@@ -130,16 +79,6 @@ class Engine(Protocol):
             Says how.
         paths : sequence of Path
             Files that `DrawJob` left.
-        """
-        ...
-
-    def hold(self, model: CorpusModel) -> Any:
-        """Return what stands for the model in a job.
-
-        Parameters
-        ----------
-        model : CorpusModel
-            The model.
         """
         ...
 
@@ -172,12 +111,9 @@ class LocalEngine:
         load, merge, paths
             As in `Engine`.
         """
-        whole = load(paths[0])
-        for path in paths[1:]:
-            whole = merge(whole, load(path))
-        return whole
+        return merge_files(load, merge, paths)
 
-    def fit(self, job: FitJob, paths: Sequence[Path]) -> CorpusModel:
+    def fit(self, job: FitJob, paths: Sequence[Path]) -> Fitted:
         """Learn the models; see `Engine`.
 
         Parameters
@@ -185,23 +121,15 @@ class LocalEngine:
         job, paths
             As in `Engine`.
         """
-        return job.fit(job.lesson(paths))
-
-    def hold(self, model: CorpusModel) -> CorpusModel:
-        """Return the model itself.
-
-        Parameters
-        ----------
-        model : CorpusModel
-            The model.
-        """
-        return model
+        begun = begin(job, paths)
+        model, about = finish(job, begun, *(fit_fold(begun, number) for number in range(begun.folds)))
+        return Fitted(model, *about)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def attempt(job: Callable[[Shard], Any], shard: Shard) -> Outcome:
+def attempt(job: Any, shard: Shard, model: Any = None) -> Outcome:
     """Do a job on one shard; what is wrong with the shard becomes the outcome, any other error is raised.
 
     Parameters
@@ -210,10 +138,36 @@ def attempt(job: Callable[[Shard], Any], shard: Shard) -> Outcome:
         Of `jobs`.
     shard : Shard
         To work on.
+    model : CorpusModel, optional
+        Where the job came without its own.
     """
     try:
-        return Outcome(shard.name, job(shard))
+        return Outcome(shard.name, (job if model is None else replace(job, model=model))(shard))
     except OutputError as error:
         return Outcome(shard.name, None, str(error), True)
     except InputError as error:
         return Outcome(shard.name, None, str(error))
+
+
+def merge_files(load: Callable[[Path], T], merge: Callable[[T, T], T], paths: Sequence[Path]) -> T:
+    """Merge what files hold; see `Engine.reduce`.
+
+    Parameters
+    ----------
+    load, merge, paths
+        As in `Engine`.
+    """
+    return merge_all(merge, *map(load, paths))
+
+
+def merge_all(merge: Callable[[T, T], T], *parts: T) -> T:
+    """Merge all of several, one after the other.
+
+    Parameters
+    ----------
+    merge : callable
+        Of two.
+    *parts
+        At least one.
+    """
+    return reduce(merge, parts)

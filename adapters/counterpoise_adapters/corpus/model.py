@@ -1,20 +1,21 @@
 """The models of a corpus: learnt from the rows drawn, applied to any row, never to one that they saw."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.features import Matrix, stack
-from counterpoise_adapters.sklearn import ClassifierRatio
 
 from .sample import Draw
 
-__all__ = ["CorpusModel", "Drawn", "Lesson", "arrays_of", "learn", "load_drawn", "merge_drawn", "prepare"]
+if TYPE_CHECKING:
+    from counterpoise_adapters.sklearn import ClassifierRatio
+
+__all__ = ["CorpusModel", "Drawn", "Lesson", "arrays_of", "load_drawn", "merge_drawn", "prepare"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,15 +74,12 @@ class CorpusModel:
         The fold of each.
     shift : float
         Added to log-odds: from the numbers of rows drawn to those of all rows.
-    source : array of int, shape (m,)
-        Sources of the rows learnt from, in the order in which the model was fitted.
     """
 
-    ratio_model: ClassifierRatio
+    ratio_model: "ClassifierRatio"
     key: Keys
     fold: Ints
     shift: float
-    source: Ints
 
     def weigh(self, matrix: Matrix, key: Keys) -> tuple[Floats, Floats]:
         """Return ratio and log-odds of rows; a copy of a row learnt from is weighed by the models that did not see it.
@@ -139,59 +137,6 @@ def prepare(drawn: Drawn, draws: dict[int, Draw]) -> Lesson:
     return Lesson(drawn.matrix[where], drawn.source[where], drawn.key[where])
 
 
-def learn(
-    lesson: Lesson,
-    classifier: Any,
-    *,
-    counts: Sequence[int],
-    inside: bool,
-    folds: int,
-    calibrate: Literal["platt", "temperature"] | None,
-    seed: int,
-    each: Callable[[ClassifierRatio, Lesson, Iterable[int]], Iterable[Any]] | None = None,
-) -> CorpusModel:
-    """Fit the models fold by fold.
-
-    Parameters
-    ----------
-    lesson : Lesson
-        Rows to learn from.
-    classifier : scikit-learn classifier
-        Unfitted.
-    counts : sequence of int
-        Rows of each source in the whole corpus, the target's first.
-    inside : bool
-        Whether target rows are rows of the corpus, or samples of their own.
-    folds, calibrate, seed
-        As in `ClassifierRatio`.
-    each : callable, optional
-        Fits the folds, elsewhere perhaps: from model, lesson and fold numbers to what ``fit_fold`` returns for each.
-
-    Returns
-    -------
-    CorpusModel
-        Classes that cannot fill the folds raise ValueError.
-    """
-    total = sum(counts)
-    model = ClassifierRatio(
-        classifier, cv=folds, calibrate=calibrate, target=0, others="sources" if inside else "mixture",
-        target_share=counts[0] / total if inside else None,
-        other_shares=[count / total for count in counts[1:]] if inside else None, random_state=seed,
-    )  # fmt: skip
-    numbers = model.assign(lesson.matrix, lesson.source, lesson.key)
-    fitted = (
-        [model.fit_fold(lesson.matrix, lesson.source, number, lesson.key) for number in numbers]
-        if each is None
-        else list(each(model, lesson, numbers))
-    )
-    model.collect(fitted)
-    sizes = np.bincount(lesson.source)
-    # The model knows the numbers of rows drawn; the log-odds in the files are those of all rows.
-    shift = 0.0 if inside else float(np.log(counts[0] / counts[1]) - np.log(sizes[0] / sizes[1]))
-    order = np.argsort(lesson.key, kind="stable")
-    return CorpusModel(model, lesson.key[order], model.fold_[order], shift, lesson.source)
-
-
 def arrays_of(drawn: Drawn) -> dict[str, Any]:
     """Return rows drawn as arrays, for ``numpy.savez``.
 
@@ -201,7 +146,7 @@ def arrays_of(drawn: Drawn) -> dict[str, Any]:
         Rows.
     """
     arrays = {"priority": drawn.priority, "key": drawn.key, "source": drawn.source, "copies": drawn.copies}
-    if sparse.issparse(drawn.matrix):
+    if drawn.matrix is not None and not isinstance(drawn.matrix, np.ndarray):
         matrix = drawn.matrix.tocsr()
         return arrays | {
             "data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr, "shape": np.asarray(matrix.shape)
@@ -220,5 +165,7 @@ def load_drawn(path: Any) -> Drawn:
     with np.load(path, allow_pickle=False) as file:
         matrix: Matrix = file.get("matrix")
         if "indptr" in file:
+            from scipy import sparse
+
             matrix = sparse.csr_matrix((file["data"], file["indices"], file["indptr"]), shape=tuple(file["shape"]))
         return Drawn(file["priority"], file["key"], file["source"], file["copies"], matrix)

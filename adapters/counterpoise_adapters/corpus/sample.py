@@ -5,14 +5,15 @@ least priority are drawn. What a shard has to report for that, the least priorit
 `Sketch`: of bounded size, and the sketch of two shards is that of their union.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draw", "Sketch", "choose", "digests", "merge_sketches", "priorities", "quotas", "sketch_of"]
+__all__ = ["Draw", "Sketch", "choose", "digests", "digests_of", "merge_sketches", "priorities", "quotas", "sketch_of"]
 
 Keys = NDArray[np.uint64]
 _LARGEST = np.uint64(2**64 - 1)
@@ -93,6 +94,23 @@ def digests(matrix: NDArray[np.float64]) -> Keys:
     for start in range(0, len(bits), step):
         total[start : start + step] = _mixed(bits[start : start + step] ^ places).sum(axis=1, dtype=np.uint64)
     return _mixed(total)
+
+
+def digests_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Hash texts.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Any.
+
+    Returns
+    -------
+    array of uint64
+        Two texts share a number only by an accident of odds 2^-64.
+    """
+    found = b"".join(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(found, dtype="<u8").astype(np.uint64)
 
 
 def priorities(content: Keys, key: Keys, *, seed: int) -> Keys:

@@ -1,28 +1,29 @@
 """The `corpus.engine.Engine` that works on a Ray cluster.
 
-Scanning, drawing and writing are tasks; scoring is a ``map_batches`` of Ray Data, whose actors hold the models; what
-the shards found is reduced in a tree of tasks. The driver sees counts and hashes, and the models once.
+A task works on a shard, or fits a fold; what the shards found is reduced in a tree of tasks. Worker processes are used
+again, so that each loads the libraries and the embedder once. Rows pass from files to workers and back; the driver sees
+counts and hashes, and what it runs on the workers is in `corpus`, so that they load nothing else.
 """
 
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-import ray.data
+from ray.job_config import JobConfig
 
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.options import WeighOptions
-from counterpoise_adapters.corpus.engine import FitJob, Outcome, attempt
-from counterpoise_adapters.corpus.model import CorpusModel, Lesson
+from counterpoise_adapters.corpus.engine import Outcome, attempt, merge_all, merge_files
+from counterpoise_adapters.corpus.fit import FitJob, Fitted, begin, finish, fit_fold, warm
 from counterpoise_adapters.corpus.shards import Shard
-from counterpoise_adapters.sklearn import ClassifierRatio
 
-__all__ = ["RayEngine", "actors", "fit_remotely", "quiet"]
+__all__ = ["RayEngine", "fit_remotely"]
 
 T = TypeVar("T")
 _RETRIES = 4  # a shard that kills every worker that meets it must end the run, not hang it
@@ -54,16 +55,16 @@ class RayEngine:
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             address = address or os.environ.get("RAY_ADDRESS")
             new: dict[str, Any] = {} if address else {"num_cpus": os.cpu_count(), "object_store_memory": _STORE}
-            paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
+            # Not a runtime environment, for which Ray would start other processes than those it keeps ready.
+            paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
             try:
                 ray.init(
                     address=address or "local", include_dashboard=None if address else False, log_to_driver=False,
-                    logging_level=logging.ERROR, runtime_env={"env_vars": {"PYTHONPATH": paths}}, **new,
+                    logging_level=logging.ERROR, job_config=JobConfig(_py_driver_sys_path=paths[::-1]), **new,
                 )  # fmt: skip
             except Exception as error:  # a bare one is what Ray raises when its daemons do not answer in time
                 ray.shutdown()
                 raise InputError(f"Ray does not answer or did not start: {error}") from error
-        quiet()
         room = ray.cluster_resources()  # type: ignore[no-untyped-call]
         if room.get("CPU", 0.0) < cpus or room.get("GPU", 0.0) < gpus:
             self.close()
@@ -87,9 +88,7 @@ class RayEngine:
             workers=options.workers, cpus=options.worker_cpus, gpus=options.worker_gpus, address=options.ray_address
         )
 
-    def run(
-        self, job: Callable[[Shard], Any], shards: Sequence[Shard], *, featurises: bool = False
-    ) -> Iterator[Outcome]:
+    def run(self, job: Any, shards: Sequence[Shard], *, featurises: bool = False) -> Iterator[Outcome]:
         """Do a job on every shard; see `corpus.engine.Engine`.
 
         Parameters
@@ -97,22 +96,19 @@ class RayEngine:
         job, shards, featurises
             As in `corpus.engine.Engine`.
         """
-        if hasattr(job, "model"):
-            return self._by_actors(job, shards)
-        return self._by_tasks(job, shards, self._gpus if featurises else 0.0)
-
-    def _by_tasks(self, job: Callable[[Shard], Any], shards: Sequence[Shard], gpus: float) -> Iterator[Outcome]:
-        held = ray.put(job)
-        task = _attempt.options(num_cpus=self._cpus, num_gpus=gpus)
-        left = list(reversed(shards))
-        running: dict[Any, Shard] = {}
+        model = getattr(job, "model", None)  # a reference, which is not to be hidden inside the job
+        held = ray.put(job if model is None else replace(job, model=None))
+        task = (_attempt_on_gpus if featurises and self._gpus else _attempt).options(
+            num_cpus=self._cpus, num_gpus=self._gpus if featurises else 0.0
+        )
+        left = iter(shards)
+        running = {task.remote(held, shard, model): shard for shard in islice(left, self._workers)}
         try:
-            while left or running:
-                while left and len(running) < self._workers:
-                    shard = left.pop()
-                    running[task.remote(held, shard)] = shard
+            while running:
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 shard = running.pop(done)
+                for following in islice(left, 1):  # before this one is noted: the worker is not to wait
+                    running[task.remote(held, following, model)] = following
                 try:
                     yield ray.get(done)
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
@@ -120,17 +116,6 @@ class RayEngine:
         finally:
             for task_left in running:
                 ray.cancel(task_left, force=True)
-
-    def _by_actors(self, job: Any, shards: Sequence[Shard]) -> Iterator[Outcome]:
-        if not shards:
-            return
-        rows = [{"name": shard.name, "path": str(shard.path)} for shard in shards]
-        scored = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _Attempt, fn_constructor_args=(job,), batch_size=1, num_cpus=self._cpus, num_gpus=self._gpus,
-            compute=actors(min(self._workers, len(shards))),
-        )  # fmt: skip
-        for row in scored.iter_rows():
-            yield Outcome(row["name"], row["value"], row["error"], row["fatal"])
 
     def reduce(self, load: Callable[[Path], T], merge: Callable[[T, T], T], paths: Sequence[Path]) -> T:
         """Merge what files hold, in a tree; see `corpus.engine.Engine`.
@@ -146,7 +131,7 @@ class RayEngine:
         whole: T = ray.get(level[0])
         return whole
 
-    def fit(self, job: FitJob, paths: Sequence[Path]) -> CorpusModel:
+    def fit(self, job: FitJob, paths: Sequence[Path]) -> Fitted:
         """Learn the models, fold by fold on the workers; see `corpus.engine.Engine`.
 
         Parameters
@@ -154,17 +139,7 @@ class RayEngine:
         job, paths
             As in `corpus.engine.Engine`.
         """
-        return fit_remotely(job, paths, [], cpus=self._cpus)
-
-    def hold(self, model: CorpusModel) -> Any:
-        """Put the model into the object store of the driver's node, which a lost worker does not take along.
-
-        Parameters
-        ----------
-        model : CorpusModel
-            The model.
-        """
-        return ray.put(model)
+        return fit_remotely(job, list(paths), [], cpus=self._cpus, workers=self._workers)
 
     def close(self) -> None:
         """Leave the cluster, and stop it if it was started here."""
@@ -172,8 +147,8 @@ class RayEngine:
             ray.shutdown()
 
 
-def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float) -> CorpusModel:
-    """Learn the models in a task, so that the driver never holds the rows drawn.
+def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float, workers: int) -> Fitted:
+    """Learn the models in tasks, so that the driver holds neither the rows drawn nor the models.
 
     Parameters
     ----------
@@ -185,89 +160,35 @@ def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, c
         With rows drawn, as bytes in the column "part".
     cpus : float
         Of each worker that fits a fold.
+    workers : int
+        How many there are.
     """
+    others = [_warm.options(num_cpus=cpus).remote() for _ in range(min(workers, job.spec.folds) - 1)]
     try:
-        model: CorpusModel = ray.get(_fit.options(num_cpus=0).remote(job, cpus, paths, *tables))
+        begun, count = _begin.options(num_cpus=cpus).remote(job, paths, *tables)
+        folds = [_fit_fold.options(num_cpus=cpus).remote(begun, number) for number in range(ray.get(count))]
+        model, about = _finish.options(num_cpus=cpus).remote(job, begun, *folds)
+        del others
+        return Fitted(model, *ray.get(about))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-    return model
 
 
 def _nodes() -> int:
     return len(ray.nodes())  # type: ignore[no-untyped-call]
 
 
-def actors(workers: int) -> Any:
-    """Return a pool of so many actors, for ``map_batches``.
-
-    Parameters
-    ----------
-    workers : int
-        At least 1; fewer do where the cluster lost a node.
-    """
-    return ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-
-
-def quiet() -> None:
-    """Turn off the bars of Ray Data: progress is shown per stage, in shards."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-class _Attempt:
-    """An actor that holds a job with its models."""
-
-    def __init__(self, job: Any) -> None:
-        self._job = replace(job, model=ray.get(job.model))
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        found = [
-            attempt(self._job, Shard(str(name), Path(str(path))))
-            for name, path in zip(batch["name"], batch["path"], strict=True)
-        ]
-        return {field: [getattr(outcome, field) for outcome in found] for field in Outcome._fields}
-
-
-@ray.remote(max_retries=_RETRIES)
-def _attempt(job: Callable[[Shard], Any], shard: Shard) -> Outcome:
-    return attempt(job, shard)
-
-
-@ray.remote(max_retries=_RETRIES)
-def _loaded(load: Callable[[Path], Any], merge: Callable[[Any, Any], Any], paths: Sequence[Path]) -> Any:
-    whole = load(paths[0])
-    for path in paths[1:]:
-        whole = merge(whole, load(path))
-    return whole
-
-
-@ray.remote(max_retries=_RETRIES)
-def _merged(merge: Callable[[Any, Any], Any], *parts: Any) -> Any:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = merge(whole, part)
-    return whole
-
-
-@ray.remote(max_retries=_RETRIES)
-def _fit(job: FitJob, cpus: float, paths: Sequence[Path], *tables: Any) -> CorpusModel:
-    """Learn from the rows drawn; the folds are tasks of their own."""
-
-    def each(model: ClassifierRatio, lesson: Lesson, numbers: Iterable[int]) -> list[Any]:
-        held = ray.put((model, lesson))
-        task = _fit_fold.options(num_cpus=cpus)
-        return list(ray.get([task.remote(held, number) for number in numbers]))
-
+def _begun(job: FitJob, paths: Sequence[Path], *tables: Any) -> tuple[Any, int]:
     packed = [io.BytesIO(part) for table in tables for part in table["part"].to_pylist()]
-    try:
-        return job.fit(job.lesson([*paths, *packed]), each)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
+    begun = begin(job, [*paths, *packed])
+    return begun, begun.folds
 
 
-@ray.remote(max_retries=_RETRIES)
-def _fit_fold(held: tuple[ClassifierRatio, Lesson], number: int) -> Any:
-    model, lesson = held
-    return model.fit_fold(lesson.matrix, lesson.source, number, lesson.key)
+_remote: Any = ray.remote(max_retries=_RETRIES)
+_attempt, _loaded, _merged = _remote(attempt), _remote(merge_files), _remote(merge_all)
+_fit_fold, _warm = _remote(fit_fold), _remote(warm)
+_of_two: Any = ray.remote(max_retries=_RETRIES, num_returns=2)
+_begin, _finish = _of_two(_begun), _of_two(finish)
+# By default Ray ends a process that had a GPU after one task, and the embedder would be loaded for every shard.
+_on_gpus: Any = ray.remote(num_gpus=1, max_retries=_RETRIES, max_calls=0)
+_attempt_on_gpus = _on_gpus(attempt)

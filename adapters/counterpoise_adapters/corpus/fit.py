@@ -1,0 +1,135 @@
+"""The fit: one model per fold and source, learnt from the rows drawn; each fold can be fitted on another machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from .model import CorpusModel, Lesson, load_drawn, merge_drawn, prepare
+from .sample import Draw
+from .spec import Spec
+from .tally import Scores
+
+if TYPE_CHECKING:
+    from counterpoise_adapters.sklearn import ClassifierRatio
+
+__all__ = ["Begun", "FitJob", "Fitted", "begin", "finish", "fit_fold", "warm"]
+
+
+class FitJob(NamedTuple):
+    """How the models are learnt from files of rows drawn.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the run.
+    draws : dict of int to Draw
+        Of each source.
+    counts : tuple of int
+        Rows of each source in the whole corpus, the target's first.
+    """
+
+    spec: Spec
+    draws: dict[int, Draw]
+    counts: tuple[int, ...]
+
+
+class Begun(NamedTuple):
+    """A fit whose rows were dealt to folds.
+
+    Parameters
+    ----------
+    model : ClassifierRatio
+        Unfitted.
+    lesson : Lesson
+        Rows to learn from.
+    folds : int
+        How many there are.
+    """
+
+    model: "ClassifierRatio"
+    lesson: Lesson
+    folds: int
+
+
+class Fitted(NamedTuple):
+    """What came of a fit.
+
+    Parameters
+    ----------
+    model : CorpusModel, or what an engine keeps for one
+        To weigh by.
+    rows : int
+        Learnt from.
+    scores : Scores
+        Of these rows, out of fold.
+    """
+
+    model: Any
+    rows: int
+    scores: Scores
+
+
+def begin(job: FitJob, parts: Iterable[Path | BinaryIO]) -> Begun:
+    """Read the rows drawn and deal them to folds.
+
+    Parameters
+    ----------
+    job : FitJob
+        Says how.
+    parts : iterable of Path or binary file
+        What `DrawJob` wrote. Classes that cannot fill the folds raise ValueError.
+    """
+    from counterpoise_adapters.sklearn import ClassifierRatio
+
+    spec, total = job.spec, sum(job.counts)
+    inside = spec.target is not None
+    model = ClassifierRatio(
+        spec.featuriser().classifier(seed=spec.seed), cv=spec.folds, calibrate=spec.calibrate, target=0,
+        others="sources" if inside else "mixture", target_share=job.counts[0] / total if inside else None,
+        other_shares=[count / total for count in job.counts[1:]] if inside else None, random_state=spec.seed,
+    )  # fmt: skip
+    lesson = prepare(merge_drawn([load_drawn(part) for part in parts]), job.draws)
+    return Begun(model, lesson, len(model.assign(lesson.matrix, lesson.source, lesson.key)))
+
+
+def fit_fold(begun: Begun, number: int) -> Any:
+    """Fit the models that do not see a fold.
+
+    Parameters
+    ----------
+    begun : Begun
+        From `begin`.
+    number : int
+        Of the fold.
+    """
+    return begun.model.fit_fold(begun.lesson.matrix, begun.lesson.source, number, begun.lesson.key)
+
+
+def finish(job: FitJob, begun: Begun, *folds: Any) -> tuple[CorpusModel, tuple[int, Scores]]:
+    """Put the folds together; return the model, and of `Fitted` what is small.
+
+    Parameters
+    ----------
+    job, begun
+        As in `begin` and `fit_fold`.
+    *folds
+        What `fit_fold` returned, in order.
+    """
+    model, lesson = begun.model.collect(folds), begun.lesson
+    sizes = np.bincount(lesson.source)
+    shift = 0.0
+    if job.spec.target is None:
+        # The model knows the numbers of rows drawn; the log-odds in the files are those of all rows.
+        shift = float(np.log(job.counts[0] / job.counts[1]) - np.log(sizes[0] / sizes[1]))
+    order = np.argsort(lesson.key, kind="stable")
+    fitted = CorpusModel(model, lesson.key[order], model.fold_[order], shift)
+    return fitted, (len(order), Scores.of(model.log_odds_ + shift, lesson.source == 0))
+
+
+def warm() -> None:
+    """Load what fitting needs, which takes seconds, while another process reads the rows."""
+    from counterpoise_adapters.sklearn import ClassifierRatio
+
+    del ClassifierRatio
