@@ -95,10 +95,10 @@ def milliseconds(calls: dict[str, Call], x: Tensor, rounds: int) -> dict[str, fl
     return best
 
 
-def on_cpu(rounds: int) -> None:
+def on_cpu(rounds: int, scale: float) -> None:
     """Print a table a problem: milliseconds, and times ours."""
     torch.set_num_threads(1)
-    inputs = [torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in CPU_SHAPES]
+    inputs = [scale * torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in CPU_SHAPES]
     header = " | ".join(f"{rows} × {n}" for rows, n in CPU_SHAPES)
     for title, calls in (
         ("Projection onto the simplex", projections()),
@@ -185,8 +185,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpu", action="store_true", help="measure the torch path although there is a CUDA device")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the scores on the CPU")
     arguments = parser.parse_args()
     if torch.cuda.is_available() and not arguments.cpu:
         on_gpu()
     else:
-        on_cpu(arguments.rounds)
+        on_cpu(arguments.rounds, arguments.scale)
