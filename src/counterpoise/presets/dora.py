@@ -86,9 +86,8 @@ def released_dpo(
     >>> cp.released_dpo(losses, slot_weights)[:2]
     (np.float64(2.0), array([0.5 , 0.75]))
     """
-    xp = _xp.namespace(losses=losses, slot_weights=slot_weights)
-    loss, w = _xp.aligned(xp, {"losses": losses, "slot_weights": _slot_mean(xp, slot_weights)})
-    found = dora(_split(xp, loss, micro_batch), _split(xp, w, micro_batch), _each(xp, penalty, loss))
+    xp, loss, parts, w = _micro_batches(losses, slot_weights, micro_batch)
+    found = dora(parts, w, _each(xp, penalty, loss))
     return _joined(xp, found.value, found.weights, found.status, losses)
 
 
@@ -126,10 +125,9 @@ def released_lire(
     >>> float(cp.released_lire(losses, slot_weights, micro_batch=2).value)
     2.025143
     """
-    xp = _xp.namespace(losses=losses, slot_weights=slot_weights)
-    loss, w = _xp.aligned(xp, {"losses": losses, "slot_weights": _slot_mean(xp, slot_weights)})
-    mean = xp.mean(_split(xp, w, micro_batch), axis=-1)
-    found = dora(_split(xp, loss, micro_batch), xp.ones_like(_split(xp, w, micro_batch)), _each(xp, penalty, loss))
+    xp, loss, parts, w = _micro_batches(losses, slot_weights, micro_batch)
+    mean = xp.mean(w, axis=-1)
+    found = dora(parts, xp.ones_like(w), _each(xp, penalty, loss))
     return _joined(xp, mean * found.value, mean[..., None] * found.weights, found.status, losses)
 
 
@@ -241,6 +239,13 @@ def _slot_mean(xp: Any, slot_weights: Array) -> Array:
     """Mean over the slots, of shape (..., n)."""
     wide = _xp.floating(xp, "slot_weights", slot_weights, min_ndim=2)
     return xp.astype(xp.mean(wide, axis=-1), slot_weights.dtype)
+
+
+def _micro_batches(losses: Array, slot_weights: Array, micro_batch: int) -> tuple[Any, Array, Array, Array]:
+    """Return the namespace, the losses, and these and the lists' weights in micro-batches."""
+    xp = _xp.namespace(losses=losses, slot_weights=slot_weights)
+    loss, w = _xp.aligned(xp, {"losses": losses, "slot_weights": _slot_mean(xp, slot_weights)})
+    return xp, loss, _split(xp, loss, micro_batch), _split(xp, w, micro_batch)
 
 
 def _split(xp: Any, array: Array, micro_batch: int) -> Array:
