@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from textwrap import fill
 from typing import BinaryIO
 
 from .arms import ARMS, BASELINES
@@ -11,6 +12,7 @@ from .verdict import Comparison
 __all__ = ["draw_comparisons", "require_matplotlib"]
 
 _INK, _GRID, _GAIN, _LOSS, _EVEN = "#1f2933", "#d9dee3", "#1b7f5c", "#b3372f", "#7a8691"
+TITLE = 24  # characters a line
 
 
 def require_matplotlib() -> None:
@@ -32,11 +34,13 @@ def draw_comparisons(found: Mapping[str, Comparison], file: BinaryIO) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.9 * len(found), 3.1), dpi=130, layout="constrained")
+    # a page shows it some nine inches wide: what is drawn wider shrinks, and its text with it
+    figure = Figure(figsize=(1.6 + 2.7 * len(found), 3.9), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for index, (panel, (title, comparison)) in enumerate(zip(panels, found.items(), strict=True)):
         _draw(panel, title, comparison, named=index == 0)
+    figure.supxlabel("gain in target accuracy over ERM, points", fontsize=11, color=_INK)
     figure.savefig(file, format="png", metadata={"Software": None})
 
 
@@ -57,13 +61,14 @@ def _draw(panel: object, title: str, comparison: Comparison, *, named: bool) -> 
         panel.plot(100 * interval.mean, height, marker, color=colour, markersize=6.5)
         panel.annotate(
             f"{100 * comparison.accuracy[:, i].mean():.1f} %", (1.0, height), xycoords=("axes fraction", "data"),
-            xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=_INK, annotation_clip=False,
+            xytext=(4, 0), textcoords="offset points", va="center", fontsize=10, color=_INK, annotation_clip=False,
         )  # fmt: skip
     panel.set_yticks(range(len(rows)), [names[i] for i in reversed(rows)])
     panel.set_ylim(-0.6, len(rows) - 0.4)
-    panel.set_title(f"{title}\nERM {100 * comparison.accuracy[:, base].mean():.1f} %", fontsize=10, color=_INK)
-    panel.set_xlabel("gain in target accuracy over ERM, points", fontsize=9)
-    panel.tick_params(axis="y", length=0, labelleft=named)
+    head = f"{fill(title, TITLE)}\nERM {100 * comparison.accuracy[:, base].mean():.1f} %"
+    panel.set_title(head, fontsize=11, color=_INK)
+    panel.tick_params(axis="y", length=0, labelleft=named, labelsize=11)
+    panel.tick_params(axis="x", labelsize=10)
     panel.grid(axis="x", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
     for side in ("top", "right", "left"):
