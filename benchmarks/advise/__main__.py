@@ -2,9 +2,10 @@
 
     python -m benchmarks.advise --part held-out --seeds 40 --file-seeds 3
 
-``tuning`` are the worlds and files on which the list of amounts, the criterion and the caution of one standard error
-were chosen; ``held-out`` were looked at once, when all was chosen. Every arm keeps the amounts that cross-validation on
-the target's training rows gives it. Finished problems are kept in --cache, so that an interrupted run goes on.
+``tuning`` are the worlds and files on which the arms, the list of amounts, the criterion and the caution were chosen;
+``held-out`` draws were looked at once, when all was chosen: their seeds begin at --first-seed, new ones for every new
+choice. Every arm keeps the amounts that cross-validation on the target's training rows gives it. Finished problems
+are kept in --cache, by the code that computed them, so that an interrupted run goes on.
 """
 
 import argparse
@@ -15,10 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from counterpoise_adapters.advise import _advice
 from counterpoise_adapters.advise._advice import choose, score_arms
 from counterpoise_adapters.advise._candidates import ARMS, CANDIDATES, held_out_margins, tilt_of
 from counterpoise_adapters.advise._linear import fit_linear, log_loss
 from counterpoise_adapters.advise._ratio import out_of_fold
+from rich.console import Console
 from rich.progress import track
 
 from ..alignment.worlds import REGIMES
@@ -27,6 +30,11 @@ from .files import HELD_OUT, TUNING, read_problem
 from .worlds import Problem, draw_world
 
 ALWAYS = ("ERM", "target only", "reweighting", "target-centred DRO", "DoRA")
+SHOWN = (*ALWAYS, "target + weighted")  # the last is no method that others propose: the best arm is one of ALWAYS
+CODE = (
+    *(Path(_advice.__file__).with_name(f"{name}.py") for name in ("_advice", "_candidates", "_linear", "_ratio")),
+    *(Path(__file__).with_name(f"{name}.py") for name in ("__main__", "files", "worlds")),
+)
 FAMILIES = {"tuning": ("gauss",), "held-out": ("heavy", "labels", "regimes")}
 FILES = {"tuning": TUNING, "held-out": HELD_OUT}
 
@@ -41,15 +49,17 @@ def regime(name: str, seed: int) -> Problem:
     return Problem(f"regime {name}", x, z, source, np.arange(len(x)), test[:, 0] - test[:, 1])
 
 
-def problems(part: str, seeds: int, file_seeds: int) -> Iterator[tuple[str, str, int]]:
+def problems(part: str, first: int, seeds: int, file_seeds: int) -> Iterator[tuple[str, str, int]]:
     """Family, name and seed of every problem."""
     for family in FAMILIES[part]:
         if family == "regimes":
-            yield from (("regimes", name, seed) for name in REGIMES for seed in range(max(1, seeds // 10)))
+            yield from (
+                ("regimes", name, seed) for name in REGIMES for seed in range(first, first + max(1, seeds // 10))
+            )
         else:
-            yield from ((family, f"{family} world {seed}", seed) for seed in range(seeds))
+            yield from ((family, f"{family} world {seed}", seed) for seed in range(first, first + seeds))
     if "COUNTERPOISE_DATA" in os.environ:
-        yield from (("files", name, seed) for seed in range(file_seeds) for name in FILES[part])
+        yield from (("files", name, seed) for seed in range(first, first + file_seeds) for name in FILES[part])
 
 
 def draw(family: str, name: str, seed: int) -> Problem:
@@ -87,7 +97,7 @@ def measure(problem: Problem, seed: int) -> dict[str, object]:
 def report(title: str, results: list[dict], measure_of: str) -> None:
     """Print mean regret, and the paired difference to the advice with its 95 % interval."""
     sign = 1.0 if measure_of == "accuracy" else -1.0
-    values = {a: 100 * sign * np.array([r["arms"][a][measure_of] for r in results]) for a in (*ALWAYS, "advice")}
+    values = {a: 100 * sign * np.array([r["arms"][a][measure_of] for r in results]) for a in (*SHOWN, "advice")}
     best = np.max([values[arm] for arm in ALWAYS], axis=0)
     print(
         f"\n{title}: {len(results)} problems, {measure_of}, in points"
@@ -96,7 +106,7 @@ def report(title: str, results: list[dict], measure_of: str) -> None:
     )
     # seeds of one file or regime share rows or settings: the interval is over the means of the names
     names, place = np.unique([r["name"] for r in results], return_inverse=True)
-    for arm in ("advice", *ALWAYS):
+    for arm in ("advice", *SHOWN):
         ahead = values["advice"] - values[arm]
         means = np.bincount(place, ahead) / np.bincount(place)
         half = 1.96 * means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else np.nan
@@ -111,17 +121,22 @@ def report(title: str, results: list[dict], measure_of: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=FAMILIES, default="held-out")
+    parser.add_argument("--first-seed", type=int, default=None, help="1000 for held-out draws, 0 for tuning")
     parser.add_argument("--seeds", type=int, default=40, help="worlds a family; a tenth of it for each regime")
     parser.add_argument("--file-seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=Path(".advise-cache"))
     options = parser.parse_args()
-    options.cache.mkdir(exist_ok=True)
+    first = (1000 if options.part == "held-out" else 0) if options.first_seed is None else options.first_seed
+    folder = options.cache / f"{zlib.crc32(b''.join(path.read_bytes() for path in CODE)):08x}"
+    folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict]] = {}
-    for family, name, seed in track(list(problems(options.part, options.seeds, options.file_seeds)), "measuring"):
-        kept = options.cache / f"{zlib.crc32(f'{family} {name} {seed}'.encode()):08x}.json"
+    work = list(problems(options.part, first, options.seeds, options.file_seeds))
+    for family, name, seed in track(work, "measuring", console=Console(stderr=True)):
+        kept = folder / f"{zlib.crc32(f'{family} {name} {seed}'.encode()):08x}.json"
         if not kept.exists():
             found = {"name": name, "seed": seed, **measure(draw(family, name, seed), seed)}
-            kept.write_text(json.dumps(found))
+            kept.with_suffix(".part").write_text(json.dumps(found))
+            kept.with_suffix(".part").replace(kept)
         results.setdefault(family, []).append(json.loads(kept.read_text()))
     for family, found in results.items():
         report(family, found, "accuracy")

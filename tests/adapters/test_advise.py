@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from counterpoise_adapters.advise import Labelled, Pairs, advise, label_bias
+from counterpoise_adapters.advise import Candidate, Labelled, Pairs, Score, advise, label_bias
 from counterpoise_adapters.advise._advice import STEPS, choose, score_arms
 from counterpoise_adapters.advise._candidates import ARMS, CANDIDATES, held_out_margins, tilt_of
 from counterpoise_adapters.advise._data import prepare
@@ -26,11 +26,18 @@ def test_every_candidate_minimises_the_objective_that_compare_minimises(candidat
     ratio = np.random.default_rng(0).uniform(0.2, 2.0, len(items))
     names = {arm.name: arm for arm in COMPARED}
     power = 1.0 if candidate.power is None else candidate.power
-    arm, penalty = names[candidate.arm], candidate.penalty or float("nan")
-    wanted = fit_policy(items, lambda losses: arm.evaluate(losses, ratio**power, source == 0, penalty), l2=candidate.l2)
+    parts = ("target only", "reweighting") if candidate.arm == "target + weighted" else (candidate.arm,)
+    penalty = candidate.penalty or float("nan")
+
+    def objective(losses):
+        found = [names[part].evaluate(losses, ratio**power, source == 0, penalty) for part in parts]
+        value, weights = (sum(getattr(one, what) for one in found) / len(found) for what in ("value", "weights"))
+        return found[0]._replace(value=value, weights=weights)
+
+    wanted = fit_policy(items, objective, l2=candidate.l2)
     found = fit_linear(items[:, 0] - items[:, 1], tilt_of(candidate, ratio, source == 0), l2=candidate.l2)
     np.testing.assert_allclose(found, wanted, atol=2e-3)
-    assert set(ARMS) <= set(names)
+    assert set(ARMS) - {"target + weighted"} <= set(names)
 
 
 @settings(max_examples=30)
@@ -110,8 +117,22 @@ def test_scores_are_paired_and_errors_count_groups():
         assert score.log_loss == pytest.approx(min(rivals))
     doubled = score_arms(np.repeat(margins, 2, axis=2), np.repeat(np.arange(30), 2))
     assert [s.standard_error for s in doubled] == pytest.approx([s.standard_error for s in scores])
-    best = choose(scores)
-    assert all(best.gain - best.standard_error >= s.gain - s.standard_error for s in scores)
+    assert scores[0].gain == 0.0 and min(abs(scores[0].lead), abs(scores[1].lead)) == 0.0
+
+
+def score_of(arm, log_loss=0.6, lead=0.0, lead_error=0.0):
+    return Score(Candidate(arm, 0.1), log_loss, 0.5, 0.0, 0.0, lead, lead_error)
+
+
+def test_the_better_default_is_left_only_for_a_lead_beyond_doubt():
+    plain, both = score_of("ERM", 0.6), score_of("target + weighted", 0.5)
+    assert choose((plain, both)) is both
+    assert choose((score_of("ERM", 0.5), both)).candidate.arm == "ERM"  # a tie falls to the plain way
+    ahead = score_of("DoRA", 0.40, lead=0.100, lead_error=0.026)
+    assert choose((plain, both, ahead)) is both
+    beyond = score_of("DoRA", 0.40, lead=0.100, lead_error=0.024)
+    assert choose((plain, both, ahead, beyond)) is beyond
+    assert choose((plain, both, score_of("reweighting", 0.3, lead=0.2, lead_error=0.04), beyond)).lead == 0.2
 
 
 def test_no_policy_is_judged_by_rows_of_a_group_that_it_saw():
@@ -134,7 +155,11 @@ def test_advice_weighs_where_labels_differ_and_not_where_nothing_does():
     for seed in range(3):
         data, source = pairs_of(BIASED, seed)
         found = advise(data, target=source == 0, source=source, repeats=1, advance=lambda: ticks.append(1))
-        assert found.supported and found.recommended.candidate.arm in ARMS[2:] and len(ticks) == (seed + 1) * STEPS
+        assert (
+            found.supported
+            and found.recommended.candidate.arm not in ("ERM", "target only")
+            and len(ticks) == (seed + 1) * STEPS
+        )
         assert "Train with weights" in found.headline and found.evidence.auc > 0.6
     plain = [advise(data, target=source == 0, repeats=1) for data, source in (pairs_of(SAME, s) for s in range(3))]
     assert sum(not found.supported for found in plain) >= 2

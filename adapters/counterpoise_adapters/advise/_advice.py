@@ -20,7 +20,8 @@ __all__ = ["STEPS", "Advice", "Evidence", "Score", "advise", "choose", "score_ar
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-CAUTION = 1.0  # standard errors by which an arm must beat plain training
+DEFAULTS = ("ERM", "target + weighted")  # that which has less log-loss is recommended,
+CAUTION = 4.0  # unless another is this many standard errors ahead of it
 STEPS = len(CANDIDATES) + 1
 """How often ``advance`` is called."""
 
@@ -66,12 +67,12 @@ def advise(
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Advice:
-    """Recommend ERM, training on the target rows only, reweighting, target-centred DRO or DoRA, with their amounts.
+    """Recommend ERM, the target rows, weighted rows, both, target-centred DRO or DoRA, with their amounts.
 
     Each arm trains linear policies, with every ridge, power of the ratio and penalty on its list, and keeps those with
-    the least log-loss on target rows of held-out groups. An arm is recommended in place of ERM if it is better by more
-    than one standard error of the paired difference; of several such arms the one whose gain less its standard error
-    is largest.
+    the least log-loss on target rows of held-out groups. Of ERM and "target + weighted" (half the mean loss of the
+    target rows, half the weighted mean of all rows) the one with less is recommended, unless another arm is ahead of it
+    by more than four standard errors of the paired difference: few target rows cannot tell six arms apart.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def advise(
     Notes
     -----
     What it cannot know: how another policy (a network, say) would fare, labels that no training row carries, and
-    differences that the features do not show. The best of five arms looks better than it is, by its luck.
+    differences that the features do not show. The best of several arms looks better than it is, by its luck.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def advise(
     >>> truth = np.where(target, x[:, 0], x[:, 1]) > 0  # other rows follow another feature
     >>> advice = advise(Labelled(x, truth), target=target, ratio=np.where(target, 4.0, 0.25))
     >>> advice.headline
-    'Train on the target rows alone: the evidence does not support weighting the others.'
+    'Train with weights: reweighting, by the ratio to the power 2.'
     """
     prepared = prepare(data)
     n = len(prepared.x)
@@ -165,31 +166,40 @@ def score_arms(margins: Floats, key: NDArray[Any]) -> tuple[Score, ...]:
     losses = log_loss(margins).mean(axis=0)
     right = ((margins > 0.0) + 0.5 * (margins == 0.0)).mean(axis=(0, 2))
     _, place = np.unique(key, return_inverse=True)
-    groups = int(place.max()) + 1
     mean = losses.mean(axis=1)
     best = {}
     for arm in ARMS:
         mine = [number for number, candidate in enumerate(CANDIDATES) if candidate.arm == arm]
         best[arm] = min(mine, key=lambda number: mean[number])
+    default = min((best[arm] for arm in DEFAULTS), key=lambda number: mean[number])
     scores = []
     for number in best.values():
-        gains = losses[best["ERM"]] - losses[number]
-        sums = np.bincount(place, gains - gains.mean(), minlength=groups)
-        error = float(np.sqrt(np.sum(sums**2) * groups / (groups - 1))) / len(gains)
-        gain = float(gains.mean())
-        scores.append(Score(CANDIDATES[number], float(mean[number]), float(right[number]), gain, error))
+        gain, error = _paired(losses[best["ERM"]] - losses[number], place)
+        lead, its_error = _paired(losses[default] - losses[number], place)
+        scores.append(
+            Score(CANDIDATES[number], float(mean[number]), float(right[number]), gain, error, lead, its_error)
+        )
     return tuple(scores)
 
 
+def _paired(gains: Floats, place: NDArray[Any]) -> tuple[float, float]:
+    """Return the mean of paired differences, and its standard error over groups."""
+    groups = int(place.max()) + 1
+    sums = np.bincount(place, gains - gains.mean(), minlength=groups)
+    return float(gains.mean()), float(np.sqrt(np.sum(sums**2) * groups / (groups - 1))) / len(gains)
+
+
 def choose(scores: tuple[Score, ...]) -> Score:
-    """Return the arm whose gain over ERM less its standard error is largest; ERM's own is 0.
+    """Return the better of ERM and "target + weighted", or what leads it by most beyond `CAUTION` standard errors.
 
     Parameters
     ----------
     scores : tuple of Score
         ERM's first, which a tie falls to.
     """
-    return max(scores, key=lambda score: score.gain - CAUTION * score.standard_error)
+    default = min((s for s in scores if s.candidate.arm in DEFAULTS), key=lambda score: score.log_loss)
+    others = [s for s in scores if s.candidate.arm not in DEFAULTS]
+    return max([default, *others], key=lambda score: score.lead - CAUTION * score.lead_error)
 
 
 def _column(name: str, values: ArrayLike, n: int) -> NDArray[Any]:

@@ -13,10 +13,11 @@ __all__ = ["ARMS", "CANDIDATES", "Candidate", "held_out_margins", "tilt_of"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-ARMS = ("ERM", "target only", "reweighting", "target-centred DRO", "DoRA")
+ARMS = ("ERM", "target + weighted", "target only", "reweighting", "target-centred DRO", "DoRA")
 L2 = (1e-3, 1e-2, 1e-1, 1.0)
 PENALTIES = (0.5, 2.0, 8.0)  # in nats, where the loss of a coin toss is 0.69
 POWERS = (0.5, 1.0, 2.0)
+TARGET_SHARE = 0.5  # of the weight, in "target + weighted"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Candidate:
     Parameters
     ----------
     arm : str
-        One of `ARMS`.
+        One of `ARMS`. "target + weighted" is half the mean over the target rows and half the weighted mean over all.
     l2 : float
         Ridge.
     power : float or None
@@ -77,7 +78,10 @@ def tilt_of(candidate: Candidate, ratio: Floats, is_target: Mask) -> Tilt:
     if candidate.arm == "DoRA":
         return Tilt(even, ratio, penalty)
     weight = ratio if candidate.power is None else (ratio / ratio.max()) ** candidate.power
-    return Tilt(weight / weight.sum(), one, penalty)
+    weight = weight / weight.sum()
+    if candidate.arm == "target + weighted":  # two estimates of one mean: they err apart from each other
+        weight = TARGET_SHARE * is_target / is_target.sum() + (1.0 - TARGET_SHARE) * weight
+    return Tilt(weight, one, penalty)
 
 
 def held_out_margins(

@@ -21,6 +21,8 @@ class Score:
     gain, standard_error : float
         Log-loss of ERM less this one, in nats, and the standard error of this paired difference over the target's
         groups; 0 for ERM itself.
+    lead, lead_error : float
+        The same against the better of ERM and "target + weighted"; 0 for that one itself.
     """
 
     candidate: Candidate
@@ -28,6 +30,8 @@ class Score:
     accuracy: float
     gain: float
     standard_error: float
+    lead: float
+    lead_error: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ def headline(chosen: Candidate) -> str:
         return "Train plainly, on all rows: the evidence does not support weighting."
     if chosen.arm == "target only":
         return "Train on the target rows alone: the evidence does not support weighting the others."
+    if chosen.arm == "target + weighted":
+        return "Train with weights: half the weight on the target rows, half spread over all rows by the ratio."
     if chosen.arm == "reweighting":
         power = "" if chosen.power == 1.0 else f" to the power {chosen.power:g}"
         return f"Train with weights: reweighting, by the ratio{power}."
@@ -127,7 +133,7 @@ def _of_scores(chosen: Score, scores: tuple[Score, ...]) -> str:
         return f"No other way has less log-loss on held-out target rows than plain training's {plain.log_loss:.3f}."
     return (
         f"The best of the others, {best.candidate.arm}, gains {best.gain:.3f} ± {best.standard_error:.3f} in log-loss "
-        f"on held-out target rows over plain training's {plain.log_loss:.3f}: none gains more than one standard error."
+        f"on held-out target rows over plain training's {plain.log_loss:.3f}: too little to be told from luck."
     )
 
 

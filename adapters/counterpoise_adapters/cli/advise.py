@@ -87,9 +87,9 @@ def advise(
 ) -> None:
     """Say how to train on INPUT: plainly, on the target rows alone, with weights, or robustly.
 
-    Small policies are trained in each way and judged by target rows that they have not seen. Plain training is left
-    only for what beats it by more than a standard error; how far samples overlap, whether the ratio can be trusted
-    and whether sources label differently is said beside it.
+    Small policies are trained in each way and judged by target rows that they have not seen. Weights are
+    advised where plain training does worse on these; how far samples overlap, whether the ratio can be trusted and
+    whether sources label differently is said beside it.
 
     Example: `counterpoise advise pairs.jsonl --target source=human --group prompt`
     """
