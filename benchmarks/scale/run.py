@@ -5,7 +5,8 @@ python benchmarks/scale/run.py [--rows 100000 1000000] [--features 64] [--repeat
 Each run is a process of its own, whose tree is watched: wall time, CPU time of all processes, peak private memory of
 the driver and of the largest worker. The engines take turns, or run side by side (--at-once), where a machine that
 others load gives every process the same share; only ratios of such walls mean something there. The start of Ray (its
-daemons, and the imports of each worker) is included.
+daemons, and the imports of each worker) is included, but for the engines that are called "running": they join a cluster
+that was started before the clock, as a user's is; what their workers load and the driver's start still count.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,8 @@ ENGINES = {
     "local": ["--engine", "local"],
     "ray, 1 worker": ["--engine", "ray", "--workers", "1"],
     "ray, 2 workers": ["--engine", "ray", "--workers", "2"],
+    "ray running, 1 worker": ["--engine", "ray", "--workers", "1"],
+    "ray running, 2 workers": ["--engine", "ray", "--workers", "2"],
 }
 MIB = 2**20
 
@@ -93,12 +98,34 @@ class Watch(threading.Thread):
         return sum(self._cpu.values())
 
 
+@contextmanager
+def cluster(wanted: bool) -> Iterator[list[str]]:
+    """Keep a cluster of two CPUs up if it is wanted, and yield the options that lead to it."""
+    if not wanted:
+        yield []
+        return
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
+    try:
+        nodes.add_node(num_cpus=2, object_store_memory=512 * MIB, include_dashboard=False)
+        time.sleep(3)  # until its own processes have come up
+        yield ["--ray-address", nodes.address]
+    finally:
+        nodes.shutdown()
+
+
 def measure(corpus: Path, out: Path, engine: str, fit_rows: int) -> dict[str, Any]:
-    """Weigh a corpus once."""
+    """Weigh a corpus once; of a cluster that is running only the driver is watched."""
+    with cluster(engine.startswith("ray running")) as options:
+        return _measure(corpus, out, engine, fit_rows, options)
+
+
+def _measure(corpus: Path, out: Path, engine: str, fit_rows: int, options: list[str]) -> dict[str, Any]:
     command = [
         sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", "weigh", str(corpus), "--target",
         "source=human", "--features", "x", "--fit-rows", str(fit_rows), "--batch-size", "8192", "--out", str(out),
-        "--force", *ENGINES[engine],
+        "--force", *ENGINES[engine], *options,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     start = time.perf_counter()
@@ -127,6 +154,8 @@ def main() -> None:
     parser.add_argument("--at-once", action="store_true", help="run the engines side by side, not in turn")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.at_once and any(engine.startswith("ray running") for engine in arguments.engines):
+        parser.error("--at-once is not for clusters that are running: name the others with --engines")
     found = []
     with tempfile.TemporaryDirectory() as name:
         for rows in arguments.rows:
@@ -138,29 +167,34 @@ def main() -> None:
                     for out, engine in zip(outs, arguments.engines, strict=True)
                 ]
                 # All at once: on a loaded machine every process then has the same share of it.
-                with ThreadPoolExecutor(len(jobs) if arguments.at_once else 1) as pool:
-                    for run in pool.map(lambda job: measure(*job), jobs):
+                with ThreadPoolExecutor(len(jobs)) as pool:
+                    # In turn they run in this thread, in which alone Ray starts a cluster.
+                    each = pool.map if arguments.at_once else map
+                    for run in each(lambda job: measure(*job), jobs):
                         found.append({"rows": rows, "features": arguments.features, **run})
                         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
                 for out in outs:
                     shutil.rmtree(out)
-    print("| rows | features | engine | rows/s | CPU-s per 10⁶ rows | driver, MiB | worker, MiB | load |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| rows | features | engine | seconds | rows/s | CPU-s per 10⁶ rows | driver, MiB | worker, MiB | load |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for rows in arguments.rows:
         for engine in arguments.engines:
             runs = [run for run in found if (run["rows"], run["engine"]) == (rows, engine)]
             middle = {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "load")}
             most = {key: max(run[key] for run in runs) for key in ("driver", "worker")}
+            # The workers of a cluster that was running are no children of the process that is watched.
+            seen = not engine.startswith("ray running")
+            cpu, worker = (f"{1e6 * middle['cpu'] / rows:.0f}", f"{most['worker']:.0f}") if seen else ("–", "–")
             print(
-                f"| {rows:,} | {arguments.features} | {engine} | {rows / middle['wall']:,.0f} "
-                f"| {1e6 * middle['cpu'] / rows:.0f} | {most['driver']:.0f} | {most['worker']:.0f} "
-                f"| {middle['load']:.1f} |"
+                f"| {rows:,} | {arguments.features} | {engine} | {middle['wall']:.1f} | {rows / middle['wall']:,.0f} "
+                f"| {cpu} | {most['driver']:.0f} | {worker} | {middle['load']:.1f} |"
             )
-        pairs = [[r["wall"] for r in found if (r["rows"], r["engine"]) == (rows, f"ray, {k}")]
-                 for k in ("1 worker", "2 workers")]  # fmt: skip
-        if all(pairs):
-            ratios = [one / two for one, two in zip(*pairs, strict=True)]
-            print(f"\n{rows:,} rows: 2 workers are {statistics.median(ratios):.2f} times as fast as 1\n")
+        for kind in ("ray", "ray running"):
+            pairs = [[r["wall"] for r in found if (r["rows"], r["engine"]) == (rows, f"{kind}, {k}")]
+                     for k in ("1 worker", "2 workers")]  # fmt: skip
+            if all(pairs):
+                ratios = [one / two for one, two in zip(*pairs, strict=True)]
+                print(f"\n{rows:,} rows, {kind}: 2 workers are {statistics.median(ratios):.2f} times as fast as 1\n")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(found, indent=1))
 
