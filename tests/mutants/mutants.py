@@ -136,13 +136,13 @@ MUTANTS = {
     "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
     "spreads not looked at": ("ratios/samples.py", "((means, variances), zip(", "((means, means), zip("),
     "ratios uncut": ("ratios/model.py", "LARGEST = 0.4", "LARGEST = 2.0"),
-    "shift where there is none": ("ratios/select.py", "CLEAR = 1.5", "CLEAR = -99.0"),
+    "shift where there is none": ("ratios/select.py", "CLEAR = 2.0", "CLEAR = -99.0"),
     "power found but not taken": (
         "ratios/select.py",
         "chosen, least = power * p, found",
         "chosen, least = power, found",
     ),
-    "few rows never sure": ("ratios/select.py", "SURE = 2.0", "SURE = 99.0"),
+    "few rows never sure": ("ratios/select.py", "SURE = 2.5", "SURE = 99.0"),
     "chunks not added": (
         "ratios/statistics.py",
         "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",

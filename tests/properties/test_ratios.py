@@ -440,7 +440,7 @@ def test_a_best_method_that_chance_explains_is_not_taken():
         generator = np.random.default_rng(seed)
         model = cp.fit_ratio(target=generator.normal(size=(60, 2)), train=generator.normal(size=(60, 2)))
         better = float(model.comparison.difference[0])
-        if better <= 1.5 * float(model.comparison.standard_error[0]) and model.method != "average":
+        if better <= 2.0 * float(model.comparison.standard_error[0]) and model.method != "average":
             np.testing.assert_array_equal(cp.ratio(model, np.zeros((1, 2))), 1.0)
             doubtful += better > 0
     assert doubtful > 0
@@ -448,15 +448,15 @@ def test_a_best_method_that_chance_explains_is_not_taken():
 
 def test_few_target_rows_that_rank_above_move_the_ratio_part_of_the_way():
     """A dozen rows cannot beat r = 1 clearly in log loss; their ranks still say that they are others."""
-    for seed in (0, 3):
+    for seed in (2, 4, 6):
         generator = np.random.default_rng(seed)
         target, train = generator.normal(0.6, 1, (12, 2)), generator.normal(0, 1, (200, 2))
         model = cp.fit_ratio(target=target, train=train)
-        assert float(model.comparison.difference[0]) <= 1.5 * float(model.comparison.standard_error[0])
+        assert float(model.comparison.difference[0]) <= 2.0 * float(model.comparison.standard_error[0])
         assert model.method == "average" and 0.5 <= float(model.coefficients.sum()) <= 0.9
         x = generator.normal(0, 1, (2000, 2))
         truth = np.exp(0.6 * x.sum(axis=1) - 0.36)
-        assert np.mean((cp.ratio(model, x) - truth) ** 2) < np.mean((1 - truth) ** 2)
+        assert np.mean((cp.ratio(model, x) - truth) ** 2) < 0.8 * np.mean((1 - truth) ** 2)
 
 
 def test_powers_are_taken_from_ratios_that_are_far_too_large():

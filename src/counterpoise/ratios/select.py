@@ -41,9 +41,9 @@ SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
-CLEAR = 1.5
+CLEAR = 2.0
 """Standard errors by which the best must beat r = 1 in log loss."""
-SURE = 2.0
+SURE = 2.5
 """Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
 POWERS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Powers of the average that are tried: a few ratios that are far too large rule its squared error."""
@@ -63,8 +63,8 @@ def fit_ratio(
 
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
     the held-out log losses. Methods within one standard error of the best are averaged in log r. If the best does not
-    beat r = 1 by one and a half standard errors, the ratio is 1: there is no shift to be seen; unless the average
-    still ranks held-out target rows above training rows, its AUC two standard errors above ½, when r = 1 joins the
+    beat r = 1 by two standard errors, the ratio is 1: there is no shift to be seen; unless the average still ranks
+    held-out target rows above training rows, its AUC two and a half standard errors above ½, when r = 1 joins the
     average. Last, a power of the average below 1 is taken if its held-out squared loss, ½E_train[r²] − E_target[r], is
     a standard error lower.
 
