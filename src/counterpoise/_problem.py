@@ -166,8 +166,11 @@ def _normalised(xp: Any, reduce: Reduce, loss: Array, mass: Array | None) -> tup
 
 
 def scaled(problem: Problem, penalty: Array) -> Array:
-    """Penalty in units of the range, as the solvers want it."""
-    return 0.5 * penalty / problem.half
+    """Penalty in units of the range, as the solvers want it: infinite where that is beyond the dtype."""
+    xp = problem.xp
+    finite = xp.where(penalty < xp.inf, penalty, 0.0)
+    beyond = (penalty == xp.inf) | (problem.half < 2 * finite / float(xp.finfo(penalty.dtype).max))
+    return xp.where(beyond, xp.inf, 0.5 * finite / xp.where(beyond, 1.0, problem.half))
 
 
 def choose(problem: Problem, answer: Answer, *, uniform: Array, saturated: Array) -> Answer:

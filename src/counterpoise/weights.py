@@ -71,7 +71,8 @@ def penalized(
     xp = problem.xp
     lam = scaled(problem, problem.amount)
     saturated = (lam == 0) | (problem.infinite & (problem.amount < xp.inf))
-    uniform = lam == xp.inf
+    # so far above the range that weights are the prior to rounding, and that rounding them costs more than they gain
+    uniform = lam > float(xp.finfo(lam.dtype).eps) ** -1.25
     done = saturated | uniform | (problem.status > 0)
     if isinstance(divergence, TotalVariation):
         answer = _move_mass(problem.p * xp.astype(problem.x > lam, problem.p.dtype), problem, lam)

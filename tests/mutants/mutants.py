@@ -38,6 +38,7 @@ MUTANTS = {
     "float64 leak": ("_xp.py", "return xp.astype(spread, like.dtype)", "return xp.astype(spread, xp.float64)"),
     "half precision sums": ("_xp.py", "if xp.finfo(array.dtype).bits < 32 else array", "if False else array"),
     "blocks share an amount": ("_blocks.py", '(2 if key == "prior" else 1)', "2"),
+    "rounding of the prior counts": ("weights.py", "** -1.25", "** -19"),
     # exponential weights
     "infeasible end": ("_solvers/kl.py", "variance / t, radius)", "variance / t, radius * (1 + 1e-9))"),
     "rough where cancelling": ("_solvers/kl.py", "fine = _somewhere(tiny)", "fine = None"),

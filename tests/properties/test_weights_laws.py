@@ -1,6 +1,7 @@
 """Laws that hold between solutions: symmetries, derivatives, monotonicity, limits, relatives."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -329,3 +330,14 @@ def test_a_kl_radius_takes_few_evaluations_and_a_large_penalty_keeps_its_shift(m
     mean, variance = losses.mean(-1), losses.var(-1)
     shift = cp.penalized(losses, cp.KL(), penalty).shift
     np.testing.assert_allclose(shift, mean + variance / (2 * penalty), rtol=0, atol=1e-14)
+
+
+@every
+@pytest.mark.parametrize("size", [5e-324, 1e-309, 1e-300, 1e-30])
+def test_a_penalty_that_dwarfs_the_range_returns_the_prior_without_a_warning(d, size):
+    prior = np.random.default_rng(0).random(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solution = cp.penalized(np.arange(50) * size, d, 1.0, prior=prior)
+    assert int(solution.status) == int(cp.Status.CONVERGED) and float(solution.value) >= 0
+    np.testing.assert_allclose(solution.weights, prior / prior.sum(), rtol=1e-14)
