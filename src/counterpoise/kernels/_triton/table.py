@@ -46,7 +46,7 @@ WARPS = {
     ("chi_square_penalty", 8192): 32, ("project_simplex", 8192): 32, ("cvar", 8192): 32,
     ("power_penalty", 4096): 16, ("project_ball", 4096): 16, ("project_ball", 2048): 8,
     ("project_ball", 32): 8, ("entmax", 128): 8, ("power_penalty", 16): 8, ("kl_ball", 256): 8,
-    ("chi_square_ball", 512): 8,
+    ("chi_square_ball", 512): 8, ("project_simplex", 128): 8,
 }  # fmt: skip
 LOOP = Launch(1, 2048, 8, True)
 """For rows that do not fit: the columns of a piece, which is read from cache in every pass."""
