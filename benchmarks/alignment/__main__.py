@@ -16,7 +16,7 @@ import time
 from counterpoise_adapters.cli.progress import steps
 
 from .cache import cached
-from .units import KINDS, units
+from .units import KINDS, NOT_RUN, units
 
 
 def main() -> None:
@@ -40,6 +40,8 @@ def run(kinds: tuple[str, ...], seeds: int) -> None:
     from .report import save_numbers
 
     work = list(units(kinds, seeds))
+    for kind in [kind for kind in kinds if kind in NOT_RUN and kind not in {unit.kind for unit in work}]:
+        print(f"{kind:12} not run: {NOT_RUN[kind]}", flush=True)
     with steps("comparing", len(work)) as advance:
         for unit in work:
             start = time.process_time()

@@ -13,6 +13,7 @@ import numpy as np
 from counterpoise_adapters.cli.verdict import Interval, paired_interval
 from numpy.typing import NDArray
 
+from .units import NOT_RUN
 from .worlds import REGIMES
 
 __all__ = ["RESULTS", "Row", "read_rows", "save_numbers", "summary", "write_report"]
@@ -28,7 +29,6 @@ TITLES = {
     "gpt": "Token-level DPO of a small GPT from scratch",
     "smollm2": "DPO of SmolLM2-135M",
 }
-NOT_RUN = {"smollm2": "needs a CUDA device, and none was there"}
 CONFIDENCE = 0.95
 SHOWN = ("ERM", "target only", "KL-DRO", "reweighting", "DoRA, paper", "DoRA, released", "DoRA, scaled", "upper bound")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from .worlds import REGIMES
 
-__all__ = ["KINDS", "Unit", "units"]
+__all__ = ["KINDS", "NOT_RUN", "Unit", "units"]
 
 KINDS = ("pairs", "lists", "real", "real-neural", "gpt", "smollm2")
+NOT_RUN = {"smollm2": "needs a CUDA device, and none was there"}
 SHARED = ("arms", "fitting", "training")
 SPLITS, MODELS = 6, 2
 
