@@ -212,9 +212,8 @@ def _leave_one_out(xp: Any, shards: _Shards, norm: Array, theta: Array) -> float
     """Mean log loss of each row under the fit without it, to first order."""
     _, _, hessian = _derivatives(xp, shards, norm, theta)
     eps = float(xp.finfo(theta.dtype).eps)
-    width = int(
-        theta.shape[0]
-    )  # rounding moves eigenvalues by as much: without it, wide bumps in float32 turn negative
+    width = int(theta.shape[0])
+    # rounding moves eigenvalues by as much: without it, wide bumps in float32 turn negative
     ridge = width * eps * xp.max(xp.abs(hessian)) * xp.eye(width, dtype=theta.dtype, device=_xp.device(theta))
     inverse = xp.linalg.inv(hessian + ridge)
     total = theta[:1] * 0
