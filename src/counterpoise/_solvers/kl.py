@@ -14,19 +14,19 @@ from .ball import STEPS, rounding, squared
 
 
 class Tilt(NamedTuple):
-    """Weights w = e^z at z = t(c − x), t = R/λ, and what their normalisation takes; all but w and z (..., 1)."""
+    """Weights w = p e^z at z = t(c − x), t = R/λ, and what their normalisation takes; all but w and z (..., 1)."""
 
     t: Array
     w: Array
     z: Array
     mass: Array
-    log_mean: Array
+    log_mass: Array
     centre: Array
 
     def answer(self, problem: Problem) -> Answer:
         """Normalise."""
         penalty = 1 / problem.xp.where(self.t > 0, self.t, 1.0)
-        return Answer(self.w / self.mass, penalty, self.centre - penalty * self.log_mean)
+        return Answer(self.w / self.mass, penalty, self.centre - penalty * self.log_mass)
 
 
 def kl_penalty(problem: Problem, penalty: Array) -> Answer:
@@ -51,15 +51,14 @@ def _tilt(problem: Problem, t: Array, *, fine: Array | None) -> Tilt:
     z = centre - problem.x
     z *= t
     w = xp.exp(z)
-    if not problem.even:
-        w *= p
+    w *= p
     (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
-    log_mean = xp.log(mass * p[..., :1] if problem.even else mass)
+    log_mass = xp.log(mass)
     if fine is not None:
         (growth,) = problem.expect(xp.expm1(z))
-        log_mean = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mean)
-    return Tilt(t, w, z, mass, log_mean, centre)
+        log_mass = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mass)
+    return Tilt(t, w, z, mass, log_mass, centre)
 
 
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
@@ -98,7 +97,7 @@ def _halley(problem: Problem, radius: Array, done: Array, start: Array) -> tuple
         mean, second, third = mean / tilt.mass, second / tilt.mass, third / tilt.mass
         variance = second - mean * mean
         skew = third - mean * (3 * second - 2 * mean * mean)
-        value = mean - tilt.log_mean
+        value = mean - tilt.log_mass
         gap, slope = squared(xp, value, variance / t, radius)
         # d²√D/dt² from D' = V/t and D'' = (V + κ₃)/t²; Halley's step is Newton's with this slope
         bend = (variance + skew) / (t * t) - 2 * slope * slope
@@ -125,8 +124,8 @@ def _moved(tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
     factor *= tilt.w
     growth = step * (mean + 0.5 * step * second)
     xp = aac.array_namespace(u)
-    log_mean = tilt.log_mean + xp.log1p(growth)
-    return tilt._replace(t=tilt.t * (1 + step), w=factor, mass=tilt.mass * (1 + growth), log_mean=log_mean)
+    log_mass = tilt.log_mass + xp.log1p(growth)
+    return tilt._replace(t=tilt.t * (1 + step), w=factor, mass=tilt.mass * (1 + growth), log_mass=log_mass)
 
 
 def _first(problem: Problem, radius: Array) -> Array:
