@@ -35,7 +35,8 @@ def penalized(
     divergence : Divergence
         D.
     penalty : float or array of shape (...,)
-        λ ≥ 0, in units of the losses. 0 puts all mass on the largest losses, infinity returns the prior.
+        λ ≥ 0, in units of the losses. 0 puts all mass on the largest losses, infinity returns the prior, and so
+        does all above ε^-5/4 ranges of the losses (4e19 in float64, 5e8 in float32): rounding leaves nothing else.
     prior : array, shape broadcastable to the losses', optional
         Non-negative masses of any scale; uniform by default. Zero masks the atom, whatever its loss.
     all_reduce : callable, optional

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import array_api_compat as aac
+from typing import Any, NamedTuple
 
 from .._problem import Answer, Problem
 from .._roots import find_root
@@ -76,7 +74,7 @@ def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
         tilt, step, *_ = _halley(single, rho, ~rough, first)
         found = xp.astype(tilt.t * (1 + step), start.dtype)
         start = xp.where(rough & (found > 0) & (found < xp.inf), found, start)
-    return _moved(*_halley(problem, radius, done, start)).answer(problem)
+    return _moved(xp, *_halley(problem, radius, done, start)).answer(problem)
 
 
 def _halley(problem: Problem, radius: Array, done: Array, start: Array) -> tuple[Tilt, Array, Array, Array]:
@@ -114,7 +112,7 @@ def _halley(problem: Problem, radius: Array, done: Array, start: Array) -> tuple
     return Tilt(*last), xp.where(xp.abs(back) <= close, -back, 0.0), mean, second
 
 
-def _moved(tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
+def _moved(xp: Any, tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
     """Move t by a small relative step: e^{z step} to second order, whose moments of z are known."""
     u = tilt.z * step
     factor = 0.5 * u
@@ -123,7 +121,6 @@ def _moved(tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
     factor += 1
     factor *= tilt.w
     growth = step * (mean + 0.5 * step * second)
-    xp = aac.array_namespace(u)
     log_mass = tilt.log_mass + xp.log1p(growth)
     return tilt._replace(t=tilt.t * (1 + step), w=factor, mass=tilt.mass * (1 + growth), log_mass=log_mass)
 
