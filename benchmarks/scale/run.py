@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--at-once", action="store_true", help="run the engines side by side, not in turn")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once, not in every worker
     if arguments.at_once and any(engine.startswith("ray running") for engine in arguments.engines):
         parser.error("--at-once is not for clusters that are running: name the others with --engines")
     found = []

@@ -82,11 +82,11 @@ def run(options: WeighOptions) -> None:
     options : WeighOptions
         From the command line.
     """
-    from .report import write_results
-
     if options.engine == "ray" or is_corpus(options.data):
         _run_corpus(options)
         return
+    from .report import write_results
+
     check_options(options)
     table = open_input(options)
     weighed = weigh_table(table, options)
@@ -95,10 +95,10 @@ def run(options: WeighOptions) -> None:
 
 def _run_corpus(options: WeighOptions) -> None:
     """Weigh files shard by shard, here or on Ray."""
-    from counterpoise_adapters.corpus.run import run_corpus
-
     check_choices(options)
     if options.engine == "local":
+        from counterpoise_adapters.corpus.run import run_corpus
+
         run_corpus(options)
         return
     try:
@@ -109,6 +109,9 @@ def _run_corpus(options: WeighOptions) -> None:
         raise InputError("--engine ray needs Ray: pip install 'counterpoise[cli,ray]'") from error
     engine = RayEngine.of(options)
     try:
+        # Only now: this process loads while the workers do.
+        from counterpoise_adapters.corpus.run import run_corpus
+
         run_corpus(options, engine)
     finally:
         engine.close()

@@ -140,7 +140,7 @@ class Batch:
             found = [_dense(self._table, name, width) for name, width in featuriser.widths.items()]
             usable = [part for part in found if part is not None]
             if len(usable) == len(found):
-                return np.concatenate(usable, axis=1)
+                return np.concatenate(usable, axis=1) if len(usable) > 1 else usable[0]
         return featuriser.matrix(self.rows(), path=self.path)
 
 

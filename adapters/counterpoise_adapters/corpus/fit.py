@@ -129,7 +129,9 @@ def finish(job: FitJob, begun: Begun, *folds: Any) -> tuple[CorpusModel, tuple[i
 
 
 def warm() -> None:
-    """Load what fitting needs, which takes seconds, while another process reads the rows."""
+    """Load what the stages need, which takes seconds, while another process does the same."""
     from counterpoise_adapters.sklearn import ClassifierRatio
 
-    del ClassifierRatio
+    from . import jobs
+
+    del ClassifierRatio, jobs

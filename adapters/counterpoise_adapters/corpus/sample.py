@@ -180,10 +180,14 @@ def merge_sketches(first: Sketch, second: Sketch, *, most: int) -> Sketch:
     >>> merge_sketches(one, two, most=2)
     Sketch(rows=4, priority=array([3, 7], dtype=uint64), times=array([1, 2]))
     """
-    kept, place = np.unique(np.concatenate([first.priority, second.priority]), return_inverse=True)
-    count = np.zeros(len(kept), dtype=np.int64)
-    np.add.at(count, place, np.concatenate([first.times, second.times]))
-    return Sketch(first.rows + second.rows, kept[:most], count[:most])
+    both = np.concatenate([first.priority, second.priority])
+    order = np.argsort(both, kind="stable")  # which finds two runs that rise, and has only to merge them
+    both, times = both[order], np.concatenate([first.times, second.times])[order]
+    new = np.ones(len(both), dtype=bool)
+    new[1:] = both[1:] != both[:-1]
+    start = np.flatnonzero(new)
+    count = np.add.reduceat(times, start) if len(start) else times
+    return Sketch(first.rows + second.rows, both[start[:most]], count[:most])
 
 
 def quotas(counts: Sequence[int], *, most: int, target: int = 0) -> list[int]:

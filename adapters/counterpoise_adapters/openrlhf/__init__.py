@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
-from unittest import mock
 
 from ..pytorch.config import DIVERGENCES, RobustConfig
 from ..pytorch.weighing import Weighed
@@ -72,10 +71,21 @@ def patched(config: RobustConfig, *, over: Over | None = None) -> Iterator[None]
         for path in TRAINERS if over is None else (MAKER,):
             module, name = path.rsplit(".", 1)
             made = getattr(import_module(f"openrlhf.trainer.{module}"), name)
-            stack.enter_context(mock.patch.object(made, "__init__", _attaching(made.__init__, config, over)))
+            stack.enter_context(_replaced(made, "__init__", _attaching(made.__init__, config, over)))
         for name in ("RewardDataset", "SFTDataset"):
-            stack.enter_context(mock.patch.object(datasets, name, with_columns(getattr(datasets, name), config)))
+            stack.enter_context(_replaced(datasets, name, with_columns(getattr(datasets, name), config)))
         yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give a class or module another attribute for a while."""
+    stock = vars(owner)[name]  # its own, not one that it inherits: that is what is put back
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, stock)
 
 
 def _attaching(stock: Callable[..., None], config: RobustConfig, over: Over | None) -> Callable[..., None]:

@@ -20,7 +20,7 @@ from counterpoise_adapters.corpus.sample import Draw, choose
 from counterpoise_adapters.corpus.spec import Spec, name_sources
 from counterpoise_adapters.corpus.strata import Strata
 
-from .engine import fit_remotely
+from .engine import fit_remotely, warm_up
 
 __all__ = ["weigh"]
 
@@ -147,6 +147,7 @@ def _weigh(
     taken = [name for name in spec.new_columns if name in (dataset.columns() or ())]
     if taken:
         raise InputError(f"there is a column '{taken[0]}' already; drop it, or choose other names with prefix")
+    warm_up(workers=min(workers, spec.folds), cpus=pool_of["num_cpus"])
     strata = _scan(dataset, spec, batch_size)
     if spec.target is not None:
         names, place = name_sources(strata.counts, spec.target, pool=spec.pool)
@@ -166,7 +167,7 @@ def _weigh(
         for table in _per_block(rows, _Drawing(spec, batch_size, source, draws), pool_of).to_arrow_refs()
     ]
     job = FitJob(spec, draws, tuple(counts))
-    model = fit_remotely(job, [], tables, cpus=pool_of["num_cpus"], workers=workers).model
+    model = fit_remotely(job, [], tables, cpus=pool_of["num_cpus"]).model
     scored = dataset.map_batches(
         _Scoring, fn_constructor_args=(spec, place, len(names), [model]), batch_size=batch_size,
         batch_format="pyarrow", **pool_of,

@@ -23,7 +23,7 @@ from counterpoise_adapters.corpus.engine import Outcome, attempt, merge_all, mer
 from counterpoise_adapters.corpus.fit import FitJob, Fitted, begin, finish, fit_fold, warm
 from counterpoise_adapters.corpus.shards import Shard
 
-__all__ = ["RayEngine", "fit_remotely"]
+__all__ = ["RayEngine", "fit_remotely", "warm_up"]
 
 T = TypeVar("T")
 _RETRIES = 4  # a shard that kills every worker that meets it must end the run, not hang it
@@ -74,6 +74,7 @@ class RayEngine:
             )
         most = int(room["CPU"] // cpus) if cpus else _nodes()
         self._workers = most if workers is None else min(workers, most) if cpus else workers
+        self._warming = warm_up(workers=self._workers, cpus=cpus)
 
     @classmethod
     def of(cls, options: WeighOptions) -> "RayEngine":
@@ -102,13 +103,18 @@ class RayEngine:
             num_cpus=self._cpus, num_gpus=self._gpus if featurises else 0.0
         )
         left = iter(shards)
-        running = {task.remote(held, shard, model): shard for shard in islice(left, self._workers)}
+        running: dict[Any, Shard | None] = dict.fromkeys(self._warming)  # a worker that loads is one of the workers
+        self._warming = []
+        for shard in islice(left, self._workers - len(running)):
+            running[task.remote(held, shard, model)] = shard
         try:
             while running:
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 shard = running.pop(done)
                 for following in islice(left, 1):  # before this one is noted: the worker is not to wait
                     running[task.remote(held, following, model)] = following
+                if shard is None:
+                    continue
                 try:
                     yield ray.get(done)
                 except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
@@ -139,7 +145,7 @@ class RayEngine:
         job, paths
             As in `corpus.engine.Engine`.
         """
-        return fit_remotely(job, list(paths), [], cpus=self._cpus, workers=self._workers)
+        return fit_remotely(job, list(paths), [], cpus=self._cpus)
 
     def close(self) -> None:
         """Leave the cluster, and stop it if it was started here."""
@@ -147,7 +153,20 @@ class RayEngine:
             ray.shutdown()
 
 
-def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float, workers: int) -> Fitted:
+def warm_up(*, workers: int, cpus: float) -> list[Any]:
+    """Let workers load the libraries, which takes seconds, as soon as they are there; return references to keep.
+
+    Parameters
+    ----------
+    workers : int
+        How many there are.
+    cpus : float
+        Of each.
+    """
+    return [_warm.options(num_cpus=cpus).remote() for _ in range(workers)]
+
+
+def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float) -> Fitted:
     """Learn the models in tasks, so that the driver holds neither the rows drawn nor the models.
 
     Parameters
@@ -160,15 +179,11 @@ def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, c
         With rows drawn, as bytes in the column "part".
     cpus : float
         Of each worker that fits a fold.
-    workers : int
-        How many there are.
     """
-    others = [_warm.options(num_cpus=cpus).remote() for _ in range(min(workers, job.spec.folds) - 1)]
     try:
         begun, count = _begin.options(num_cpus=cpus).remote(job, paths, *tables)
         folds = [_fit_fold.options(num_cpus=cpus).remote(begun, number) for number in range(ray.get(count))]
         model, about = _finish.options(num_cpus=cpus).remote(job, begun, *folds)
-        del others
         return Fitted(model, *ray.get(about))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
