@@ -105,8 +105,8 @@ class RayEngine:
         left = iter(shards)
         running: dict[Any, Shard | None] = dict.fromkeys(self._warming)  # a worker that loads is one of the workers
         self._warming = []
-        for shard in islice(left, self._workers - len(running)):
-            running[task.remote(held, shard, model)] = shard
+        for first in islice(left, self._workers - len(running)):
+            running[task.remote(held, first, model)] = first
         try:
             while running:
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
