@@ -60,7 +60,8 @@ class Parquet:
         """
         names = None if columns is None else self._top_level(columns)
         with self._open() as file:
-            yield from self._read(file, batch_size=size, columns=names)
+            for groups in _together(file.metadata, size):
+                yield from self._read(file, batch_size=size, columns=names, row_groups=groups)
 
     def copy(self, sink: BinaryIO, extra: Columns) -> Iterator[NumberedRow]:
         """Write every row with columns added; see `files.Table`.
@@ -128,6 +129,19 @@ class Parquet:
             return pq.ParquetFile(self.path)
         except pa.ArrowInvalid as error:
             raise InputError(f"not a Parquet file: {error}", path=self.path) from error
+
+
+def _together(metadata: Any, size: int) -> Iterator[list[int]]:
+    """Yield row groups to be read at once: the reader keeps the bytes of all that it is given until the last row."""
+    groups, rows = [], 0
+    for number in range(metadata.num_row_groups):
+        groups.append(number)
+        rows += metadata.row_group(number).num_rows
+        if rows >= size:
+            yield groups
+            groups, rows = [], 0
+    if groups:
+        yield groups
 
 
 def _flush(writer: Any, batches: list[Any]) -> None:

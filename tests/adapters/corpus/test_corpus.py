@@ -4,9 +4,12 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from adapters.corpus.corpora import NAMES, columns, options, read, rows_of, spread, write
 from counterpoise_adapters.cli.errors import InputError
+from counterpoise_adapters.cli.table_parquet import Parquet
 from counterpoise_adapters.cli.weighing import run
 from counterpoise_adapters.corpus.engine import LocalEngine
 from counterpoise_adapters.corpus.run import run_corpus
@@ -74,6 +77,20 @@ def test_the_report_is_that_of_a_single_file(tmp_path, capsys):
     manifest = json.loads((tmp_path / "out/_counterpoise/manifest.json").read_text())
     assert sum(shard["rows"] for shard in manifest["shards"].values()) == manifest["rows"] == 420
     assert [path.name for path in (tmp_path / "out/_counterpoise").iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("size", [100, 1000, 2500])
+def test_reading_a_shard_holds_the_row_groups_of_one_batch_and_no_more(size, tmp_path):
+    numbers = pa.array(np.random.default_rng(0).normal(size=32 * 20_000))
+    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(numbers, 32), "n": np.arange(20_000)})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=1000, use_dictionary=False)
+    before, most, seen = pa.total_allocated_bytes(), 0, []
+    for batch in Parquet(tmp_path / "rows.parquet").batches(None, size):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert batch.num_rows <= size
+        seen += batch["n"].to_pylist()
+    assert seen == list(range(20_000))
+    assert most < 0.6 * table.nbytes  # of 20 row groups, at most 3 and what they are decoded to
 
 
 class Interrupted(LocalEngine):
