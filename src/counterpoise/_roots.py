@@ -32,7 +32,7 @@ def iterate(xp: Any, step: Callable[..., State], state: State, *, steps: int) ->
         return tuple(lax.while_loop(undone, advance, (0, state))[1])
     eager = not is_traced(state[-1])
     for _ in range(steps):
-        if eager and bool(xp.all(state[-1])):
+        if eager and not anywhere(~state[-1]):
             break
         state = step(*state)
     return state

@@ -13,6 +13,7 @@ from ._solvers.generic import generic_ball, generic_penalty
 from ._solvers.kl import kl_ball, kl_penalty
 from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
+from ._xp import anywhere
 from .divergences import KL, TotalVariation
 
 
@@ -146,7 +147,7 @@ def constrained(
     require_divergence(divergence)
     problem = pose(losses, prior, radius, "radius", all_reduce)
     xp, rho = problem.xp, problem.amount
-    saturated = rho >= _largest(xp, divergence, problem.at_top()[1])
+    saturated = _saturated(problem, divergence)
     uniform = rho == 0
     done = saturated | uniform | (problem.status > 0)
     rho = xp.where(saturated, 1.0, rho)
@@ -281,6 +282,15 @@ def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None 
     xp = problem.xp
     largest = xp.where(problem.status > 0, xp.nan, _largest(xp, divergence, problem.at_top()[1]))
     return xp.astype(xp.squeeze(largest, axis=-1), problem.dtype)
+
+
+def _saturated(problem: Problem, divergence: Divergence) -> Array:
+    """Rows whose radius reaches the prior on the largest losses, whose mass P is summed only if it may be needed."""
+    xp, rho = problem.xp, problem.amount
+    # x in [0, 1] is 0 at the largest losses: P ≤ 1 − E x, and the largest radius falls in P
+    if problem.whole and not anywhere(rho >= 0.99 * _largest(xp, divergence, 1 - problem.mean)):
+        return xp.zeros_like(rho, dtype=xp.bool)
+    return rho >= _largest(xp, divergence, problem.at_top()[1])
 
 
 def _largest(xp: Any, divergence: Divergence, mass: Array) -> Array:

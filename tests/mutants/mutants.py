@@ -45,12 +45,17 @@ MUTANTS = {
     "rough penalties": ("_solvers/kl.py", "_somewhere(t < 0.25)", "None"),
     "bend of the wrong sign": ("_solvers/kl.py", "steep = slope - gap * bend", "steep = slope + gap * bend"),
     "last step backwards": ("_solvers/kl.py", "<= close, -back, 0.0)", "<= close, back, 0.0)"),
-    "last step too long": ("_solvers/kl.py", "eps ** (1 / 3)", "0.05"),
+    "last step too long": ("_solvers/kl.py", "float(xp.finfo(radius.dtype).eps) ** (1 / 3)", "0.05"),
     "log-sum cancels": ("_solvers/kl.py", "fine & (xp.abs(growth) < 0.5)", "fine & (xp.abs(growth) < 0)"),
     "tilt without a centre": (
         "_solvers/kl.py",
         "centre = xp.minimum(problem.mean,",
         "centre = 0 * xp.minimum(problem.mean,",
+    ),
+    "saturation looked for too high": (
+        "weights.py",
+        "divergence, 1 - problem.mean)",
+        "divergence, 0.1 * (1 - problem.mean))",
     ),
     # χ²
     "half of chi-square": (

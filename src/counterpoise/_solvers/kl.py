@@ -60,78 +60,90 @@ def _tilt(problem: Problem, t: Array, *, fine: Array | None) -> Tilt:
 
 
 def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
-    """Halley's method on √KL(t) − √ρ in t = R/λ, from the root of the cubic that KL(t) is at t = 0.
+    """Halley's method on √KL(t) − √ρ in t = R/λ, from a root of the series that KL(t) is at t = 0.
 
-    float64 starts from the root of float32, whose exponentials are three times faster in numpy without AVX-512.
+    float64 starts from the root of float32, whose exponentials are three times faster in numpy without AVX-512. A
+    relative step of ε^⅓ leaves an error of ε, so that the last one needs no evaluation after it.
     """
     xp = problem.xp
-    start = xp.where(done, 1.0, _first(problem, radius))
+    start, left, close = xp.ones_like(radius), ~done, float(xp.finfo(radius.dtype).eps) ** (1 / 3)
     if xp.finfo(start.dtype).bits > 32 and not is_traced(start):
-        # float32 errs by a few 1e-7/√ρ, the cubic by about ρ
-        rough = ~done & (radius > 2.0**-14) & (start < 1e30)
-        single = problem._replace(**{k: xp.astype(getattr(problem, k), xp.float32) for k in ("p", "x", "mean")})
-        rho, first = (xp.astype(xp.where(rough, v, 1.0), xp.float32) for v in (radius, start))
-        tilt, step, *_ = _halley(single, rho, ~rough, first)
-        found = xp.astype(tilt.t * (1 + step), start.dtype)
-        start = xp.where(rough & (found > 0) & (found < xp.inf), found, start)
-    return _moved(xp, *_halley(problem, radius, done, start)).answer(problem)
+        start, left = _in_single(problem, radius, left, close ** (1 / 3))
+    if anywhere(left):
+        start = xp.where(left, _first(problem, radius), start)
+    return _moved(xp, *_halley(problem, radius, done, start, close)).answer(problem)
 
 
-def _halley(problem: Problem, radius: Array, done: Array, start: Array) -> tuple[Tilt, Array, Array, Array]:
-    """Iterate until Halley's step is a relative ε^⅓, which leaves an error of ε; return it and E z, E z² as well."""
+def _in_single(problem: Problem, radius: Array, left: Array, close: float) -> tuple[Array, Array]:
+    """Solve in float32, which errs by a few 1e-7/√ρ; return the roots and the rows that are still left."""
+    xp, dtype = problem.xp, problem.xp.float32
+    tried = left & (radius > 2.0**-14)  # below, the series errs less
+    problem = problem._replace(**{k: xp.astype(getattr(problem, k), dtype) for k in ("p", "x", "mean")})
+    rho = xp.astype(xp.where(tried, radius, 1.0), dtype)
+    tilt, step, *_ = _halley(problem, rho, ~tried, _first(problem, rho), close)
+    found = xp.astype(tilt.t * (1 + step), radius.dtype)
+    solved = tried & (found > 0) & (found < xp.inf)
+    return xp.where(solved, found, 1.0), left & ~solved
+
+
+def _halley(
+    problem: Problem, radius: Array, done: Array, start: Array, close: float
+) -> tuple[Tilt, Array, Array, Array]:
+    """Iterate until the relative step is ``close``, which leaves its cube; return it and E z, E z² as well."""
     xp = problem.xp
     tiny = radius < 1 / 64
     fine = _somewhere(tiny)
-    eps = float(xp.finfo(start.dtype).eps)
     noise = rounding(problem, radius)
-    noise += 2 * eps / xp.sqrt(xp.where(tiny, xp.inf, radius))
-
-    def residual(t: Array) -> tuple[Array, ...]:
-        tilt = _tilt(problem, t, fine=fine)
-        first = tilt.w * tilt.z
-        mean, second = problem.reduce.sum(first, (first, tilt.z))
-        first *= tilt.z
-        (third,) = problem.reduce.sum((first, tilt.z))
-        mean, second, third = mean / tilt.mass, second / tilt.mass, third / tilt.mass
-        variance = second - mean * mean
-        skew = third - mean * (3 * second - 2 * mean * mean)
-        value = mean - tilt.log_mass
-        gap, slope = squared(xp, value, variance / t, radius)
-        # d²√D/dt² from D' = V/t and D'' = (V + κ₃)/t²; Halley's step is Newton's with this slope
-        bend = (variance + skew) / (t * t) - 2 * slope * slope
-        bend = bend / (2 * xp.where(value > 0, xp.sqrt(xp.where(value > 0, value, 1.0)), 1.0))
-        steep = slope - gap * bend / (2 * xp.where(slope > 0, slope, 1.0))
-        steep = xp.where(steep > 0.5 * slope, steep, slope)
-        return gap, steep, gap / xp.where(steep > 0, steep * t, 1.0), mean, second, *tilt
-
-    one, zero, close = xp.ones_like(radius), xp.zeros_like(radius), eps ** (1 / 3)
+    noise += 2 * float(xp.finfo(start.dtype).eps) / xp.sqrt(xp.where(tiny, xp.inf, radius))
+    one, zero = xp.ones_like(radius), xp.zeros_like(radius)
     _, back, mean, second, *last = find_root(
-        xp, residual, start, low=zero, high=one + xp.inf, done=done, noise=noise, steps=STEPS, close=close,
-        kept=(zero, zero, zero, one, problem.x, problem.x, one, zero, zero),
+        xp, lambda t: _step(problem, radius, t, fine=fine), start, low=zero, high=one + xp.inf, done=done, noise=noise,
+        steps=STEPS, close=close, kept=(zero, zero, zero, one, problem.x, problem.x, one, zero, zero),
     )  # fmt: skip
     return Tilt(*last), xp.where(xp.abs(back) <= close, -back, 0.0), mean, second
 
 
+def _step(problem: Problem, radius: Array, t: Array, *, fine: Array | None) -> tuple[Array, ...]:
+    """Residual, the slope that makes Newton's step Halley's, that step against t, E z, E z² and the tilt."""
+    xp = problem.xp
+    tilt = _tilt(problem, t, fine=fine)
+    first = tilt.w * tilt.z
+    mean, second = problem.reduce.sum(first, (first, tilt.z))
+    first *= tilt.z
+    (third,) = problem.reduce.sum((first, tilt.z))
+    mean, second, third = mean / tilt.mass, second / tilt.mass, third / tilt.mass
+    variance = second - mean * mean
+    skew = third - mean * (3 * second - 2 * mean * mean)
+    value = mean - tilt.log_mass
+    gap, slope = squared(xp, value, variance / t, radius)
+    # d²√D/dt² from D' = V/t and D'' = (V + κ₃)/t²
+    bend = (variance + skew) / (t * t) - 2 * slope * slope
+    bend = bend / (2 * xp.where(value > 0, xp.sqrt(xp.where(value > 0, value, 1.0)), 1.0))
+    steep = slope - gap * bend / (2 * xp.where(slope > 0, slope, 1.0))
+    steep = xp.where(steep > 0.5 * slope, steep, slope)
+    return gap, steep, gap / xp.where(steep > 0, steep * t, 1.0), mean, second, *tilt
+
+
 def _moved(xp: Any, tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
     """Move t by a small relative step: e^{z step} to second order, whose moments of z are known."""
-    u = tilt.z * step
-    factor = 0.5 * u
-    factor += 1
-    factor *= u
-    factor += 1
-    factor *= tilt.w
     growth = step * (mean + 0.5 * step * second)
     log_mass = tilt.log_mass + xp.log1p(growth)
-    return tilt._replace(t=tilt.t * (1 + step), w=factor, mass=tilt.mass * (1 + growth), log_mass=log_mass)
+    twice = tilt.z * step  # 2 + 2u + u² = 1 + (1 + u)²
+    twice += 1
+    twice *= twice
+    twice += 1
+    twice *= tilt.w
+    return tilt._replace(t=tilt.t * (1 + step), w=twice, mass=2 * (tilt.mass * (1 + growth)), log_mass=log_mass)
 
 
 def _first(problem: Problem, radius: Array) -> Array:
-    """Root of V t²/2 − κ t³/3 = ρ to second order, V and κ the variance and third central moment of x."""
+    """Root of V t²/2 − κ₃ t³/3 + κ₄ t⁴/8 = ρ to third order, by the cumulants of x under the prior."""
     xp = problem.xp
     off = problem.x - problem.mean
     square = off * off
-    variance, third = problem.expect(square, (square, off))
+    variance, third, fourth = problem.expect(square, (square, off), (square, square))
     safe = xp.where(variance > 0, variance, 1.0)
     start = xp.sqrt(2 * radius / safe)
     bend = third * start / (3 * safe)
+    bend = bend + 0.5 * (3 * bend * bend - (fourth / safe - 3 * safe) * start * start / 4)
     return start / xp.minimum(xp.maximum(1 - bend, 0.5), 2.0)
