@@ -138,6 +138,11 @@ MUTANTS = {
         "xp.concat(list(rows), axis=0)",
     ),
     "held-out losses without a floor": ("ratios/logistic.py", "ridge = width * eps", "ridge = 0 * eps"),
+    "steps below rounding": (
+        "ratios/newton.py",
+        "if not bool(share * above > eps",
+        "if not bool(share * above > 0 * eps",
+    ),
     "dependent columns": ("ratios/gaussian.py", "eye * pooled, eye * cov_t, eye * cov_s", "pooled, cov_t, cov_s"),
     "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
     "spreads not looked at": ("ratios/samples.py", "((means, variances), zip(", "((means, means), zip("),

@@ -3,12 +3,14 @@
 import functools
 import warnings
 
+import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import counterpoise as cp
+from counterpoise.ratios.newton import minimise
 
 quadratic = functools.partial(cp.fit_logistic, features="quadratic")
 kernel = functools.partial(cp.fit_logistic, features="gaussian", penalty=1e-3)
@@ -178,6 +180,17 @@ def test_logistic_is_stationary_and_drops_the_class_sizes(features):
     np.testing.assert_allclose(gradient + pull, 0, atol=1e-6)
     # the intercept's condition: held-in probabilities average to the share of target rows
     assert (1 / (1 + np.exp(-eta))).mean() == pytest.approx(0.2, abs=1e-6)
+
+
+def test_newton_stops_where_rounding_hides_what_a_step_gains():
+    calls = []
+
+    def noisy(theta):
+        calls.append(theta)
+        return 1.0 + 1e-13 * (len(calls) > 1) + theta[0] * 0, 0 * theta + 1e-9, np.ones((1, 1))
+
+    theta, above = minimise(xp, noisy, np.zeros(1), tolerance=1e-20)
+    assert theta == 0 and above == pytest.approx(5e-19) and len(calls) == 2
 
 
 def test_approximate_leave_one_out_is_near_refitting():

@@ -39,6 +39,8 @@ def minimise(xp: Any, derivatives: Derivatives, start: Array, *, tolerance: floa
             found = derivatives(new)
             if bool(found[0] <= value - 1e-4 * share * 2 * above + 8 * eps * xp.abs(value)):
                 break
+            if not bool(share * above > eps * xp.abs(value)):
+                return theta, above  # rounding hides what a shorter step would gain
             share /= 2
         else:
             break
