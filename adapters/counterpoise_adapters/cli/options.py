@@ -35,6 +35,7 @@ class WeighOptions(InputOptions):
     report: Path
     text: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    method: Literal["classifier", "ulsif"] = "classifier"
     folds: int = 5
     calibrate: Literal["platt", "temperature"] | None = "platt"
     cap: float | None = None
@@ -82,6 +83,10 @@ def check_choices(options: WeighOptions) -> None:
         raise InputError("say which samples are target samples: --target COLUMN=VALUE or --target-file FILE")
     if options.pool and options.target_file is not None:
         raise InputError("--pool is for --target; with --target-file INPUT is one pool already")
+    if options.method == "ulsif" and options.calibrate is not None:
+        raise InputError("--calibrate is for log-odds of classifiers; leave it out with --method ulsif")
+    if options.method == "ulsif" and options.answers is not None:
+        raise InputError("--answers needs --method classifier")
     if options.cap is not None and not 0.0 < options.cap < float("inf"):
         raise InputError(f"--cap is {options.cap}; it must be positive and finite, such as 5")
     if options.out.absolute() == options.report.absolute():

@@ -81,10 +81,18 @@ def weigh(
         bool,
         typer.Option("--allow-null", help="Read null in a text column as empty text.", rich_help_panel=Rows),
     ] = False,
+    method: Annotated[
+        Literal["classifier", "ulsif"],
+        typer.Option(
+            help="Logistic regressions on the rows drawn, or least squares from sums over every row.",
+            rich_help_panel=Model,
+        ),
+    ] = "classifier",
     folds: Annotated[int, typer.Option(help="Folds of the cross-fit.", min=2, rich_help_panel=Model)] = 5,
     calibrate: Annotated[
-        Literal["platt", "temperature", "none"], typer.Option(help="Of the log-odds.", rich_help_panel=Model)
-    ] = "platt",
+        Literal["platt", "temperature", "none"] | None,
+        typer.Option(help="Of a classifier's log-odds; default: platt.", rich_help_panel=Model),
+    ] = None,
     cap: Annotated[
         float | None,
         typer.Option(help="Largest ratio that counts; weights are rescaled after it.", rich_help_panel=Model),
@@ -139,12 +147,14 @@ def weigh(
     from .options import WeighOptions
     from .weighing import run
 
+    if calibrate is None:
+        calibrate = "platt" if method == "classifier" else "none"
     run(
         WeighOptions(
             data=data, out=out, report=report if report is not None else _beside(out), force=force,
             prefix=prefix, target=tuple(target or ()), target_file=target_file, text=tuple(text or ()),
             features=tuple(features or ()), group=group, pool=pool, answers=answers, correct=correct,
-            sources=sources, embedder=embedder, allow_null=allow_null, folds=folds,
+            sources=sources, embedder=embedder, allow_null=allow_null, method=method, folds=folds,
             calibrate=None if calibrate == "none" else
             calibrate, cap=cap, fit_rows=fit_rows, seed=seed, engine=engine,
             on_error=on_error, batch_size=batch_size, workers=workers, worker_cpus=worker_cpus,

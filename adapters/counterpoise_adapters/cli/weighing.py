@@ -82,7 +82,7 @@ def run(options: WeighOptions) -> None:
     options : WeighOptions
         From the command line.
     """
-    if options.engine == "ray" or is_corpus(options.data):
+    if options.engine == "ray" or options.method == "ulsif" or is_corpus(options.data):
         _run_corpus(options)
         return
     from .report import write_results

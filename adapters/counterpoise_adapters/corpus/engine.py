@@ -82,6 +82,18 @@ class Engine(Protocol):
         """
         ...
 
+    def once(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function where the work is done, for what is done once.
+
+        Parameters
+        ----------
+        function : callable
+            Any.
+        *arguments
+            Its own.
+        """
+        ...
+
     def close(self) -> None:
         """Release what the engine holds."""
         ...
@@ -124,6 +136,16 @@ class LocalEngine:
         begun = begin(job, paths)
         model, about = finish(job, begun, *(fit_fold(begun, number) for number in range(begun.folds)))
         return Fitted(model, *about)
+
+    def once(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function; see `Engine`.
+
+        Parameters
+        ----------
+        function, *arguments
+            As in `Engine`.
+        """
+        return function(*arguments)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,6 +1,7 @@
 """The fit: one model per fold and source, learnt from the rows drawn; each fold can be fitted on another machine."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -128,10 +129,13 @@ def finish(job: FitJob, begun: Begun, *folds: Any) -> tuple[CorpusModel, tuple[i
     return fitted, (len(order), Scores.of(model.log_odds_ + shift, lesson.source == 0))
 
 
-def warm() -> None:
-    """Load what the stages need, which takes seconds, while another process does the same."""
-    from counterpoise_adapters.sklearn import ClassifierRatio
+def warm(method: str) -> None:
+    """Load what the stages need, which takes seconds, while another process does the same.
 
-    from . import jobs
-
-    del ClassifierRatio, jobs
+    Parameters
+    ----------
+    method : str
+        Of `Spec`.
+    """
+    import_module(f"{__package__}.sums" if method == "ulsif" else "counterpoise_adapters.sklearn")
+    import_module(f"{__package__}.jobs")

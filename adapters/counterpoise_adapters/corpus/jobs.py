@@ -27,7 +27,7 @@ from .spec import Spec
 from .strata import Strata
 from .tally import add
 
-__all__ = ["DrawJob", "Facts", "ScanJob", "ScoreJob", "WriteJob"]
+__all__ = ["DrawJob", "Facts", "ScanJob", "ScoreJob", "WriteJob", "save_arrays"]
 
 
 class Facts(NamedTuple):
@@ -88,7 +88,7 @@ class ScanJob:
             rows += len(batch)
         if stamp(shard.path) != before:
             raise InputError("the file changed while it was read", path=shard.path)
-        _save(file, strata.save())
+        save_arrays(file, strata.save())
         return Facts(rows, content, featuriser.widths if isinstance(featuriser, ColumnFeatures) else {})
 
     def _refuse_taken(self, batch: Batch) -> None:
@@ -127,7 +127,7 @@ class DrawJob:
         for batch in batches_of(table, self.spec.columns, self.batch_size) if table is not None else ():
             parts.append(draw_batch(batch, self.spec, featuriser, self.place, self.draws))
         drawn = joined(parts)
-        _save(self.files[shard.name], arrays_of(drawn))
+        save_arrays(self.files[shard.name], arrays_of(drawn))
         return len(drawn.priority)
 
 
@@ -145,7 +145,7 @@ class ScoreJob:
         The source of each label.
     sources : int
         How many there are.
-    model : CorpusModel, or what an engine resolves to one
+    model : CorpusModel or SumModel, or what an engine resolves to one
         To weigh by.
     """
 
@@ -172,7 +172,7 @@ class ScoreJob:
                 with writing(self.files[shard.name]):
                     sink.write(np.stack([ratio, log_odds], axis=1).astype("<f8").tobytes())
                 tally = add(tally, part)
-        _save(self.files[shard.name].with_suffix(".npz"), tally.save())
+        save_arrays(self.files[shard.name].with_suffix(".npz"), tally.save())
         return tally.rows
 
 
@@ -222,8 +222,16 @@ class WriteJob:
         return content_hash(out)
 
 
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    """Write arrays so that the file is whole or absent."""
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays so that the file is whole or absent.
+
+    Parameters
+    ----------
+    path : Path
+        The file, ``.npz``.
+    arrays : dict of str to array
+        What goes in.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

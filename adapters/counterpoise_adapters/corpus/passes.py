@@ -17,7 +17,7 @@ from .spec import Spec
 from .strata import Strata
 from .tally import SHOWN, Extreme, Tally, extremes, tally_of
 
-__all__ = ["draw_batch", "joined", "no_rows", "scan_batch", "score_batch"]
+__all__ = ["draw_batch", "identify", "joined", "no_rows", "scan_batch", "score_batch", "sources_of"]
 
 Keys = NDArray[np.uint64]
 
@@ -36,7 +36,7 @@ def scan_batch(batch: Batch, spec: Spec, featuriser: Featuriser, strata: Strata)
     """
     if not len(batch):
         return strata
-    priority, _ = _identify(batch, spec, featuriser, None)
+    priority, _ = identify(batch, spec, featuriser, None)
     labels, code = batch.labels(spec.target)
     wanted = spec.target.values if spec.target is not None else ()
     try:
@@ -58,9 +58,9 @@ def draw_batch(
         As in `DrawJob`.
     """
     cheap = None if spec.text else batch.matrix(featuriser)
-    priority, key = _identify(batch, spec, featuriser, cheap)
+    priority, key = identify(batch, spec, featuriser, cheap)
     labels, code = batch.labels(spec.target)
-    source = _sources(labels, place)[code]
+    source = sources_of(labels, place)[code]
     wanted = np.zeros(len(batch), dtype=bool)
     for number, draw in draws.items():
         wanted |= (source == number) & draw.holds(priority)
@@ -101,11 +101,11 @@ def score_batch(
         Of the shard, for the rows shown in the report.
     """
     matrix = batch.matrix(featuriser)
-    _, key = _identify(batch, spec, featuriser, matrix)
+    _, key = identify(batch, spec, featuriser, matrix)
     ratio, log_odds = model.weigh(matrix, key)
     inside = spec.target is not None
     labels, code = batch.labels(spec.target)
-    source = _sources(labels, place)[code] if inside else np.ones(len(batch), dtype=np.int64)
+    source = sources_of(labels, place)[code] if inside else np.ones(len(batch), dtype=np.int64)
     tally = tally_of(ratio, log_odds, source, sources=sources, cap=spec.cap, target_inside=inside)
     ends = []
     for largest in (True, False):
@@ -131,14 +131,31 @@ def joined(parts: list[Drawn]) -> Drawn:
     return Drawn(columns[0], columns[1], columns[2], columns[3], stack([part.matrix for part in filled]))
 
 
-def _identify(batch: Batch, spec: Spec, featuriser: Featuriser, matrix: Any) -> tuple[Keys, Keys]:
-    """Return each row's priority, and the key that it shares with rows of its group or its copies."""
+def identify(batch: Batch, spec: Spec, featuriser: Featuriser, matrix: Any) -> tuple[Keys, Keys]:
+    """Return each row's priority, and the key that it shares with rows of its group or its copies.
+
+    Parameters
+    ----------
+    batch, spec, featuriser
+        As in `scan_batch`.
+    matrix : matrix, optional
+        The rows' features, where they are at hand.
+    """
     content = batch.digests(featuriser, matrix)
     key = content if spec.group is None else batch.groups(spec.group)
     return priorities(content, key, seed=spec.seed), key
 
 
-def _sources(labels: list[str], place: dict[str, int]) -> NDArray[np.int64]:
+def sources_of(labels: list[str], place: dict[str, int]) -> NDArray[np.int64]:
+    """Return the source of each label.
+
+    Parameters
+    ----------
+    labels : list of str
+        From `Batch.labels`.
+    place : dict of str to int
+        As in `DrawJob`.
+    """
     return np.asarray([place[label] for label in labels], dtype=np.int64)
 
 

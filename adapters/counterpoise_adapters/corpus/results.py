@@ -75,7 +75,7 @@ def _clear(run: Run, tally: Tally, hashes: Mapping[str, str]) -> None:
         }  # fmt: skip
         with Staging() as staging, writing(layout.manifest):
             staging.open(layout.manifest).write(json.dumps(manifest, indent=1).encode())
-        for name in ("scan", "draw", "score"):
+        for name in ("scan", "draw", "sum", "score"):
             shutil.rmtree(layout.state / name, ignore_errors=True)
         (layout.state / "journal.jsonl").unlink()
     else:

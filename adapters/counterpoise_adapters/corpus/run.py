@@ -1,14 +1,15 @@
 """The work behind ``counterpoise weigh`` on a corpus of several files: five stages over the shards.
 
 1. Scan: read and check every row, count the sources, sketch what is to be drawn.  2. Draw: the features of the rows to
-learn from.  3. Fit.  4. Score every row.  5. Write every shard.  Each stage is done shard by shard by an `Engine` and
-noted in a `Journal`.
+learn from.  3. Fit, to these or to sums over every row.  4. Score every row.  5. Write every shard.  Each stage is done
+shard by shard by an `Engine` and noted in a `Journal`.
 """
 
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.files import check_destination, file_format
@@ -20,13 +21,14 @@ from .engine import Engine, LocalEngine
 from .fit import FitJob, Fitted
 from .jobs import DrawJob, Facts, ScanJob, ScoreJob, WriteJob
 from .journal import Journal, basis_of
+from .passes import no_rows
 from .results import conclude
 from .sample import Draw, choose
 from .shards import Layout, Shard, check_apart, is_corpus, lay_out
 from .spec import Spec, name_sources
 from .state import Run, SetAsideError, heading
 from .strata import Strata
-from .tally import Tally, add
+from .tally import Scores, Tally, add
 
 __all__ = ["run_corpus", "spec_of"]
 
@@ -71,7 +73,7 @@ def spec_of(options: WeighOptions) -> Spec:
     return Spec(
         text=options.text, features=options.features, embedder=options.embedder, allow_null=options.allow_null,
         target=TargetFilter.parse(options.target) if options.target else None, group=options.group,
-        pool=options.pool, folds=options.folds, calibrate=options.calibrate, cap=options.cap,
+        method=options.method, pool=options.pool, folds=options.folds, calibrate=options.calibrate, cap=options.cap,
         fit_rows=options.fit_rows, seed=options.seed, prefix=options.prefix,
     )  # fmt: skip
 
@@ -98,6 +100,8 @@ def _stages(run: Run) -> None:
     job = ScoreJob(spec=spec, batch_size=size, files=files, place=place, sources=len(names), model=fitted.model)
     run.each("scoring", "score", job, shards, basis=basis, featurises=True)
     tally = engine.reduce(Tally.load, add, [files[shard.name].with_suffix(".npz") for shard in shards])
+    if spec.method == "ulsif":
+        fitted = fitted._replace(scores=Scores(tally.scores.count + fitted.scores.count))
     mean = float(tally.sums[1]) / tally.rows
     if not 0.0 < mean < float("inf"):
         raise InputError(
@@ -155,11 +159,40 @@ def _learn(
         job = DrawJob(spec=spec, batch_size=run.options.batch_size, files=files, place=place, draws=draws)
         run.each("drawing", "draw", job, shards, basis=basis, featurises=True)
         paths += list(files.values())
+    fit = FitJob(spec, draws, tuple(counts))
     try:
+        if spec.method == "ulsif":
+            return _learn_from_sums(run, fit, places, paths, basis)
         with console.status("fitting the classifiers, fold by fold"):
-            return run.engine.fit(FitJob(spec, draws, tuple(counts)), paths)
+            return run.engine.fit(fit, paths)
     except ValueError as error:
         raise InputError(f"{error} (cv is --folds here; --pool joins the sources)", path=run.options.data) from error
+
+
+def _learn_from_sums(
+    run: Run, fit: FitJob, places: Sequence[tuple[dict[str, int], list[Shard]]], drawn: Sequence[Path], basis: str
+) -> Fitted:
+    """Place bumps by the rows drawn, sum them over every row, and solve."""
+    from .sums import SumJob, add_statistics, bumps_of, load_sums, solve
+
+    spec, size, paths = run.spec, run.options.batch_size, list[Path]()
+    bumps = run.engine.once(bumps_of, fit, drawn)
+    for place, shards in places:
+        files = run.files("sum", "npz", shards)
+        job = SumJob(spec=spec, batch_size=size, files=files, place=place, bumps=bumps)
+        run.each("summing", "sum", job, shards, basis=basis, featurises=True)
+        paths += list(files.values())
+    sums = run.engine.reduce(load_sums, add_statistics, paths)
+    model = solve(fit, bumps, sums)
+    if spec.target is not None:
+        return Fitted(model, sum(fit.counts), no_rows(spec, 1).scores)
+    # Samples that are not rows of the corpus are scored for the report alone.
+    _, shards = places[0]
+    files = run.files("score", "f8", shards)
+    scoring = ScoreJob(spec=spec, batch_size=size, files=files, place={"": 1}, sources=2, model=model)
+    run.each("scoring", "score", scoring, shards, basis=basis, featurises=True)
+    tally = run.engine.reduce(Tally.load, add, [file.with_suffix(".npz") for file in files.values()])
+    return Fitted(model, sum(fit.counts), Scores(tally.scores.count[::-1]))
 
 
 def _check(options: WeighOptions, layout: Layout) -> None:

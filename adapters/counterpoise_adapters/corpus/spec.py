@@ -25,7 +25,7 @@ class Spec:
         Which rows are target rows; None where these are files of their own.
     group : str, optional
         Column whose equal values share a fold.
-    pool, folds, calibrate, cap, fit_rows, seed, prefix
+    method, pool, folds, calibrate, cap, fit_rows, seed, prefix
         As on the command line.
     """
 
@@ -35,6 +35,7 @@ class Spec:
     allow_null: bool = False
     target: TargetFilter | None = None
     group: str | None = None
+    method: Any = "classifier"
     pool: bool = False
     folds: int = 5
     calibrate: Any = "platt"

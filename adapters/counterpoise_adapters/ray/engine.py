@@ -43,10 +43,18 @@ class RayEngine:
     address : str, optional
         Of a running cluster; by default the one that this process is connected to, else ``RAY_ADDRESS``, else a new one
         on this machine, which `close` stops.
+    method : {"classifier", "ulsif"}
+        What the workers load at once.
     """
 
     def __init__(
-        self, *, workers: int | None = None, cpus: float = 1.0, gpus: float = 0.0, address: str | None = None
+        self,
+        *,
+        workers: int | None = None,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+        address: str | None = None,
+        method: str = "classifier",
     ) -> None:
         self._cpus, self._gpus = cpus, gpus
         self._ours = not ray.is_initialized()
@@ -74,7 +82,7 @@ class RayEngine:
             )
         most = int(room["CPU"] // cpus) if cpus else _nodes()
         self._workers = most if workers is None else min(workers, most) if cpus else workers
-        self._warming = warm_up(workers=self._workers, cpus=cpus)
+        self._warming = warm_up(method, workers=self._workers, cpus=cpus)
 
     @classmethod
     def of(cls, options: WeighOptions) -> "RayEngine":
@@ -86,8 +94,9 @@ class RayEngine:
             From the command line.
         """
         return cls(
-            workers=options.workers, cpus=options.worker_cpus, gpus=options.worker_gpus, address=options.ray_address
-        )
+            workers=options.workers, cpus=options.worker_cpus, gpus=options.worker_gpus, address=options.ray_address,
+            method=options.method,
+        )  # fmt: skip
 
     def run(self, job: Any, shards: Sequence[Shard], *, featurises: bool = False) -> Iterator[Outcome]:
         """Do a job on every shard; see `corpus.engine.Engine`.
@@ -98,6 +107,7 @@ class RayEngine:
             As in `corpus.engine.Engine`.
         """
         model = getattr(job, "model", None)  # a reference, which is not to be hidden inside the job
+        model = model if model is None or isinstance(model, ray.ObjectRef) else ray.put(model)
         held = ray.put(job if model is None else replace(job, model=None))
         task = (_attempt_on_gpus if featurises and self._gpus else _attempt).options(
             num_cpus=self._cpus, num_gpus=self._gpus if featurises else 0.0
@@ -147,23 +157,39 @@ class RayEngine:
         """
         return fit_remotely(job, list(paths), [], cpus=self._cpus)
 
+    def once(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function on a worker; see `corpus.engine.Engine`.
+
+        Parameters
+        ----------
+        function, *arguments
+            As in `corpus.engine.Engine`.
+        """
+        try:
+            found: T = ray.get(_remote(function).options(num_cpus=self._cpus).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        return found
+
     def close(self) -> None:
         """Leave the cluster, and stop it if it was started here."""
         if self._ours:
             ray.shutdown()
 
 
-def warm_up(*, workers: int, cpus: float) -> list[Any]:
+def warm_up(method: str, *, workers: int, cpus: float) -> list[Any]:
     """Let workers load the libraries, which takes seconds, as soon as they are there; return references to keep.
 
     Parameters
     ----------
+    method : str
+        Of `Spec`.
     workers : int
         How many there are.
     cpus : float
         Of each.
     """
-    return [_warm.options(num_cpus=cpus).remote() for _ in range(workers)]
+    return [_warm.options(num_cpus=cpus).remote(method) for _ in range(workers)]
 
 
 def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float) -> Fitted:

@@ -16,6 +16,7 @@ from counterpoise_adapters.corpus.run import run_corpus
 
 SAME = {"rtol": 1e-9, "atol": 1e-12}
 FEATURES = {"text": (), "features": ("x",)}
+SUMS = {**FEATURES, "method": "ulsif", "calibrate": None}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def expected(tmp_path_factory):
     """Weights of the rows in a single file, by the command that knows nothing of shards."""
     folder = tmp_path_factory.mktemp("single")
     found = {}
-    for name, how in {"text": {}, "x": FEATURES, "cap": {"cap": 1.2}}.items():
+    for name, how in {"text": {}, "x": FEATURES, "sums": SUMS, "cap": {"cap": 1.2}}.items():
         run(options(write(folder / "rows.jsonl", rows_of()), folder / f"{name}.jsonl", **how))
         found[name] = columns(read(folder / f"{name}.jsonl"))
     return found
@@ -35,7 +36,7 @@ def expected(tmp_path_factory):
 )
 def test_weights_do_not_depend_on_the_shards(expected, shards, seed, empty, ending, tmp_path):
     corpus = spread(tmp_path / "corpus", rows_of(), shards, ending=ending, seed=seed, empty=empty)
-    for name, how in {"text": {}, "x": FEATURES}.items():
+    for name, how in {"text": {}, "x": FEATURES, "sums": SUMS}.items():
         run(options(corpus, tmp_path / name, **how))
         np.testing.assert_allclose(columns(read(tmp_path / name)), expected[name], **SAME)
         for before in corpus.rglob("part-*"):
@@ -51,17 +52,19 @@ def test_some_rows_of_it_are_learnt_from_and_the_mean_is_over_all(expected, tmp_
     assert (found[:, 0] > 1.2).any() and found[:, 1].max() == pytest.approx(1.2 / np.minimum(found[:, 0], 1.2).mean())
 
 
-def test_target_samples_may_be_files_of_their_own(tmp_path):
+@pytest.mark.parametrize("method", [{}, SUMS])
+def test_target_samples_may_be_files_of_their_own(method, tmp_path):
     rows = rows_of()
     human, others = ([row for row in rows if (row["source"] == "human") == wanted] for wanted in (True, False))
     write(tmp_path / "human.jsonl", human)
     write(tmp_path / "others.jsonl", others)
-    how = {"target": (), "pool": False}
+    how = {"target": (), "pool": False, **method}
     run(options(tmp_path / "others.jsonl", tmp_path / "single.jsonl", target_file=tmp_path / "human.jsonl", **how))
     targets = spread(tmp_path / "targets", human, 3, seed=1)
     run(options(spread(tmp_path / "corpus", others, 4, seed=2), tmp_path / "out", target_file=targets, **how))
     expected, found = columns(read(tmp_path / "single.jsonl")), columns(read(tmp_path / "out"))
     np.testing.assert_allclose(found, expected, **SAME)
+    assert found[:, 0].mean() == pytest.approx(1.0, abs=0.2)
     assert "samples)" in (tmp_path / "out.html").read_text()
 
 
@@ -120,6 +123,18 @@ def test_a_run_that_was_stopped_goes_on_at_the_shard_where_it_was(expected, afte
     np.testing.assert_allclose(columns(read(tmp_path / "out")), expected["text"], **SAME)
     again = [job for job in engine.jobs if job[0] in ("DrawJob", "ScoreJob")]
     assert len(again) == len(set(again)) == 8 - min(max(after - 4, 0), 8)
+
+
+@pytest.mark.parametrize("after", [9, 13])
+def test_sums_that_were_made_before_a_stop_are_not_made_again(expected, after, tmp_path):
+    corpus = spread(tmp_path / "corpus", rows_of(), 4)
+    with pytest.raises(SystemExit):
+        run_corpus(options(corpus, tmp_path / "out", **SUMS), Interrupted(after))
+    engine = Interrupted()
+    run_corpus(options(corpus, tmp_path / "out", **SUMS), engine)
+    np.testing.assert_allclose(columns(read(tmp_path / "out")), expected["sums"], **SAME)
+    assert [job for job, _ in engine.jobs].count("SumJob") == max(0, 12 - after)
+    assert [path.name for path in (tmp_path / "out/_counterpoise").iterdir()] == ["manifest.json"]
 
 
 def test_what_changed_since_a_run_was_stopped_is_noticed(tmp_path):
@@ -192,13 +207,14 @@ class Damaging(LocalEngine):
         return super().run(job, shards, featurises=featurises)
 
 
-@pytest.mark.parametrize("stage", ["DrawJob", "ScoreJob", "WriteJob"])
-def test_a_shard_that_goes_bad_later_leaves_no_trace_in_the_weights(stage, tmp_path):
+@pytest.mark.parametrize(("stage", "how"), [("DrawJob", {}), ("SumJob", SUMS), ("ScoreJob", {}), ("WriteJob", {})])
+def test_a_shard_that_goes_bad_later_leaves_no_trace_in_the_weights(stage, how, tmp_path):
     corpus = spread(tmp_path / "corpus", rows_of(), 4)
     shutil.copytree(corpus, tmp_path / "rest")
     (tmp_path / "rest/a/part-002.jsonl").unlink()
-    run_corpus(options(corpus, tmp_path / "out", on_error="skip"), Damaging(stage, corpus / "a/part-002.jsonl"))
-    run(options(tmp_path / "rest", tmp_path / "expected"))
+    engine = Damaging(stage, corpus / "a/part-002.jsonl")
+    run_corpus(options(corpus, tmp_path / "out", on_error="skip", **how), engine)
+    run(options(tmp_path / "rest", tmp_path / "expected", **how))
     assert columns(read(tmp_path / "out")).tolist() == columns(read(tmp_path / "expected")).tolist()
 
 
@@ -218,6 +234,10 @@ def test_a_shard_that_goes_bad_later_leaves_no_trace_in_the_weights(stage, tmp_p
         ({"text": ("absent",)}, "no column 'absent'"),
         ({"prefix": "", "data": "weighed"}, "there is a column 'weight' already"),
         ({"answers": "a", "correct": "b"}, "--answers works on one file"),
+        ({"method": "ulsif"}, "--calibrate is for log-odds of classifiers"),
+        ({"method": "ulsif", "calibrate": None}, "--method ulsif needs few numbers a row"),
+        ({**SUMS, "answers": "a", "correct": "b"}, "--answers needs --method classifier"),
+        ({**SUMS, "target": ("id=7",)}, "1 target rows leave one of 3 folds without any; lower --folds"),
     ],
 )
 def test_wrong_corpora_and_options(changes, said, tmp_path, monkeypatch):

@@ -96,6 +96,16 @@ def test_the_cluster_gives_the_weights_of_one_process(cluster, expected, shards,
         assert [row["id"] for row in after] == [row["id"] for row in read(before)]
 
 
+def test_sums_over_every_row_are_those_of_one_process(cluster, tmp_path):
+    how = {"text": (), "features": ("x",), "method": "ulsif", "calibrate": None}
+    run(options(write(tmp_path / "rows.jsonl", rows_of()), tmp_path / "one.jsonl", **how))
+    corpus = spread(tmp_path / "corpus", rows_of(), 7, seed=3, empty=True)
+    run_corpus(options(corpus, tmp_path / "out", **how), RayEngine(method="ulsif"))
+    np.testing.assert_allclose(columns(read(tmp_path / "out")), columns(read(tmp_path / "one.jsonl")), **SAME)
+    with pytest.raises(InputError, match="few numbers a row"):
+        run_corpus(options(corpus, tmp_path / "text", method="ulsif", calibrate=None), RayEngine())
+
+
 def test_a_dataset_gives_them_too(cluster, expected):
     rows = ray.data.from_items(rows_of(), override_num_blocks=5)
     how = {"text": ["text"], "embedder": "embedder_of_mine:embed", "fit_rows": 150, "folds": 3, "workers": 2}
