@@ -18,7 +18,7 @@ from counterpoise.ratios.features import Features, feature_map, gaussian_feature
 from counterpoise.ratios.statistics import Statistics, add_statistics
 from counterpoise.ratios.ulsif import PENALTIES, ulsif_from_statistics
 from counterpoise_adapters.cli.errors import InputError
-from counterpoise_adapters.cli.features import HashedText, Matrix
+from counterpoise_adapters.cli.features import Featuriser, HashedText, Matrix
 
 from .batches import Batch, batches_of
 from .fit import FitJob
@@ -29,7 +29,10 @@ from .sample import priorities
 from .shards import Shard, open_shard
 from .spec import Spec
 
-__all__ = ["Bumps", "SumJob", "SumModel", "add_statistics", "bumps_of", "load_sums", "solve"]
+__all__ = [
+    "Bumps", "Statistics", "SumJob", "SumModel", "add_statistics", "bumps_of", "load_sums", "nothing", "solve",
+    "sum_batch",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -129,29 +132,40 @@ class SumJob:
     def __call__(self, shard: Shard) -> int:
         """Sum over a shard; return the number of its rows."""
         table, featuriser, rows = open_shard(shard), self.spec.featuriser(), 0
-        total = _nothing(self.bumps)
+        total = nothing(self.bumps)
         for batch in batches_of(table, self.spec.columns, self.batch_size) if table is not None else ():
-            matrix = batch.matrix(featuriser)
-            _, key = identify(batch, self.spec, featuriser, matrix)
-            total = add_statistics(total, self._sums(batch, matrix, self.bumps.fold_of(key)))
+            total = add_statistics(total, sum_batch(batch, self.spec, featuriser, self.place, self.bumps))
             rows += len(batch)
         save_arrays(self.files[shard.name], total._asdict())
         return rows
 
-    def _sums(self, batch: Batch, matrix: Floats, fold: Ints) -> Statistics:
-        labels, code = batch.labels(self.spec.target)
-        is_target = sources_of(labels, self.place)[code] == 0
-        # Target rows of the corpus are rows of the corpus; those of files of their own are not.
-        inside = np.ones(len(batch), dtype=bool) if self.spec.target is not None else ~is_target
-        total = _nothing(self.bumps)
-        for s, features in enumerate(self.bumps.features):
-            phi = feature_map(features, matrix)
-            for k in range(self.bumps.folds):
-                of_target, of_train = phi[is_target & (fold == k)], phi[inside & (fold == k)]
-                total.n_target[s, k], total.n_train[s, k] = len(of_target), len(of_train)
-                total.target_sum[s, k], total.train_sum[s, k] = of_target.sum(axis=0), of_train.sum(axis=0)
-                total.train_outer[s, k] = of_train.T @ of_train
-        return total
+
+def sum_batch(batch: Batch, spec: Spec, featuriser: Featuriser, place: dict[str, int], bumps: Bumps) -> Statistics:
+    """Sum over a batch.
+
+    Parameters
+    ----------
+    batch, spec, featuriser
+        As in `scan_batch`.
+    place, bumps
+        As in `SumJob`.
+    """
+    matrix = batch.matrix(featuriser)
+    _, key = identify(batch, spec, featuriser, matrix)
+    fold = bumps.fold_of(key)
+    labels, code = batch.labels(spec.target)
+    is_target = sources_of(labels, place)[code] == 0
+    # Target rows of the corpus are rows of the corpus; those of files of their own are not.
+    inside = np.ones(len(batch), dtype=bool) if spec.target is not None else ~is_target
+    total = nothing(bumps)
+    for s, features in enumerate(bumps.features):
+        phi = feature_map(features, matrix)
+        for k in range(bumps.folds):
+            of_target, of_train = phi[is_target & (fold == k)], phi[inside & (fold == k)]
+            total.n_target[s, k], total.n_train[s, k] = len(of_target), len(of_train)
+            total.target_sum[s, k], total.train_sum[s, k] = of_target.sum(axis=0), of_train.sum(axis=0)
+            total.train_outer[s, k] = of_train.T @ of_train
+    return total
 
 
 def bumps_of(job: FitJob, parts: Iterable[Path | BinaryIO]) -> Bumps:
@@ -173,12 +187,12 @@ def bumps_of(job: FitJob, parts: Iterable[Path | BinaryIO]) -> Bumps:
     return Bumps(tuple(base._replace(bandwidth=base.bandwidth * f) for f in FACTORS), spec.folds, spec.seed)
 
 
-def load_sums(path: Path) -> Statistics:
+def load_sums(path: Path | BinaryIO) -> Statistics:
     """Read what `SumJob` left; nothing is unpickled.
 
     Parameters
     ----------
-    path : Path
+    path : Path or binary file
         The file.
     """
     with np.load(path, allow_pickle=False) as file:
@@ -233,8 +247,14 @@ def _loss(theta: Floats, held_out: Statistics) -> float:
     return float(square / 2 - theta @ held_out.target_sum / held_out.n_target)
 
 
-def _nothing(bumps: Bumps) -> Statistics:
-    """Return the sums over no rows, one for each bandwidth and fold."""
+def nothing(bumps: Bumps) -> Statistics:
+    """Return the sums over no rows, one for each bandwidth and fold.
+
+    Parameters
+    ----------
+    bumps : Bumps
+        What is summed.
+    """
     lead, width = (len(bumps.features), bumps.folds), 1 + len(bumps.features[0].centres)
     shapes: dict[str, tuple[int, ...]] = {"n_target": (), "n_train": (), "target_sum": (width,), "train_sum": (width,)}
     shapes |= {

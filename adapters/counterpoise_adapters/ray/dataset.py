@@ -3,28 +3,24 @@
 import io
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import ray.data
 
 from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.rows import TargetFilter
-from counterpoise_adapters.corpus.batches import Batch
 from counterpoise_adapters.corpus.fit import FitJob
-from counterpoise_adapters.corpus.model import arrays_of
-from counterpoise_adapters.corpus.passes import draw_batch, joined, scan_batch, score_batch
-from counterpoise_adapters.corpus.sample import Draw, choose
+from counterpoise_adapters.corpus.sample import choose
 from counterpoise_adapters.corpus.spec import Spec, name_sources
 from counterpoise_adapters.corpus.strata import Strata
+from counterpoise_adapters.corpus.sums import Statistics, SumModel, add_statistics, load_sums, solve
 
-from .engine import fit_remotely, warm_up
+from .blocks import Drawing, Scanning, Scoring, Summing, Totalling, packed_bumps, weighted
+from .engine import fit_remotely, once_remotely, warm_up
 
 __all__ = ["weigh"]
-
-_NAME = "dataset"  # where rows of a dataset stand, in messages
 
 
 def weigh(
@@ -37,6 +33,7 @@ def weigh(
     embedder: str | None = None,
     allow_null: bool = False,
     group: str | None = None,
+    method: Literal["classifier", "ulsif"] = "classifier",
     pool: bool = False,
     folds: int = 5,
     calibrate: Literal["platt", "temperature"] | None = "platt",
@@ -70,12 +67,15 @@ def weigh(
         Read null in a text column as empty text.
     group : str, optional
         Rows equal in this column share a fold.
+    method : {"classifier", "ulsif"}
+        Logistic regressions on the rows drawn, or least squares from sums over every row, whose log-odds are not
+        calibrated; the dataset is then read once more.
     pool : bool
         Tell the target from all other rows at once, not from each source.
     folds : int
         Of the cross-fit, at least 2.
     calibrate : {"platt", "temperature", None}
-        Of the log-odds, on held-out rows.
+        Of a classifier's log-odds, on held-out rows.
     cap : float, optional
         Largest ratio that counts, above 0.
     fit_rows : int
@@ -124,8 +124,8 @@ def weigh(
         spec = Spec(
             text=tuple(text), features=tuple(features), embedder=embedder, allow_null=allow_null,
             target=None if target is None else TargetFilter.parse([target] if isinstance(target, str) else target),
-            group=group, pool=pool, folds=folds, calibrate=calibrate, cap=cap, fit_rows=fit_rows, seed=seed,
-            prefix=prefix,
+            group=group, method=method, pool=pool, folds=folds, calibrate=calibrate, cap=cap, fit_rows=fit_rows,
+            seed=seed, prefix=prefix,
         )  # fmt: skip
         spec.featuriser()
         pool_of = {"compute": _actors(workers), "num_cpus": worker_cpus, "num_gpus": worker_gpus}
@@ -164,23 +164,44 @@ def _weigh(
     tables = [
         table
         for rows, source in parts
-        for table in _per_block(rows, _Drawing(spec, batch_size, source, draws), pool_of).to_arrow_refs()
+        for table in _per_block(rows, Drawing(spec, batch_size, source, draws), pool_of).to_arrow_refs()
     ]
     job = FitJob(spec, draws, tuple(counts))
-    model = fit_remotely(job, [], tables, cpus=pool_of["num_cpus"]).model
+    if spec.method == "ulsif":
+        model = ray.put(_from_sums(job, parts, tables, batch_size, pool_of))
+    else:
+        model = fit_remotely(job, [], tables, cpus=pool_of["num_cpus"]).model
     scored = dataset.map_batches(
-        _Scoring, fn_constructor_args=(spec, place, len(names), [model]), batch_size=batch_size,
+        Scoring, fn_constructor_args=(spec, place, len(names), [model]), batch_size=batch_size,
         batch_format="pyarrow", **pool_of,
     ).materialize()  # fmt: skip
     ratio = spec.new_columns[0]
-    sums = _per_block(scored, _Sum(ratio, spec.cap), {}).take_all()
+    sums = _per_block(scored, Totalling(ratio, spec.cap), {}).take_all()
     total, rows = (sum(row[name] for row in sums) for name in ("total", "rows"))
     if not 0.0 < total < float("inf"):
         raise InputError(f"the ratios sum to {total}: the samples are too far apart for weights of mean 1")
     weighed: ray.data.Dataset = scored.map_batches(
-        _weighted, fn_kwargs={"names": spec.new_columns, "cap": spec.cap, "mean": total / rows}, batch_format="pyarrow"
+        weighted, fn_kwargs={"names": spec.new_columns, "cap": spec.cap, "mean": total / rows}, batch_format="pyarrow"
     )
     return weighed
+
+
+def _from_sums(
+    job: FitJob,
+    parts: Sequence[tuple[ray.data.Dataset, dict[str, int]]],
+    tables: Sequence[Any],
+    batch_size: int,
+    pool_of: dict[str, Any],
+) -> SumModel:
+    """Fit by least squares: blocks leave their sums, which are added up as they come."""
+    bumps = once_remotely(packed_bumps, job, *tables, cpus=pool_of["num_cpus"])
+    total: Statistics | None = None
+    for rows, place in parts:
+        for row in _per_block(rows, Summing(job.spec, batch_size, place, bumps), pool_of).iter_rows():
+            part = load_sums(io.BytesIO(row["part"]))
+            total = part if total is None else add_statistics(total, part)
+    assert total is not None
+    return solve(job, bumps, total)
 
 
 def _actors(workers: int) -> Any:
@@ -199,7 +220,7 @@ def _quiet() -> None:
 def _scan(dataset: ray.data.Dataset, spec: Spec, batch_size: int) -> Strata:
     wanted = spec.target.values if spec.target is not None else ()
     whole = Strata.empty(pooled=spec.pool)
-    for row in _per_block(dataset, _Scanning(spec, batch_size), {}).iter_rows():
+    for row in _per_block(dataset, Scanning(spec, batch_size), {}).iter_rows():
         part = Strata.load(io.BytesIO(row["part"]))
         whole = whole.merged(part, target=wanted, most=spec.fit_rows)
     if not whole.counts:
@@ -213,76 +234,6 @@ def _per_block(
     """Turn each block into one row."""
     resources = {name: how[name] for name in ("num_cpus", "num_gpus") if name in how}
     return dataset.map_batches(function, batch_size=None, batch_format="pyarrow", **resources)
-
-
-class _Scanning:
-    def __init__(self, spec: Spec, batch_size: int) -> None:
-        self._spec, self._batch_size = spec, batch_size
-
-    def __call__(self, block: pa.Table) -> dict[str, Any]:
-        strata, featuriser = Strata.empty(pooled=self._spec.pool), self._spec.featuriser()
-        for batch in _batches(block, self._batch_size):
-            strata = scan_batch(batch, self._spec, featuriser, strata)
-        return _packed(strata.save())
-
-
-class _Drawing:
-    def __init__(self, spec: Spec, batch_size: int, place: dict[str, int], draws: dict[int, Draw]) -> None:
-        self._spec, self._batch_size, self._place, self._draws = spec, batch_size, place, draws
-
-    def __call__(self, block: pa.Table) -> dict[str, Any]:
-        featuriser = self._spec.featuriser()
-        parts = [
-            draw_batch(batch, self._spec, featuriser, self._place, self._draws)
-            for batch in _batches(block, self._batch_size)
-        ]
-        return _packed(arrays_of(joined(parts)))
-
-
-class _Scoring:
-    """An actor that holds the models."""
-
-    def __init__(self, spec: Spec, place: dict[str, int], sources: int, model: Any) -> None:
-        self._spec, self._place, self._sources = spec, place, sources
-        self._model, self._featuriser = ray.get(model[0]), spec.featuriser()
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        names = self._spec.new_columns
-        if not table.num_rows:
-            ratio = log_odds = np.zeros(0)
-        else:
-            batch = Batch(table, first=1, path=_NAME)
-            ratio, log_odds, _ = score_batch(
-                batch, self._spec, self._featuriser, self._place, self._sources, self._model, name=_NAME
-            )
-        return table.append_column(names[0], pa.array(ratio)).append_column(names[2], pa.array(log_odds))
-
-
-class _Sum:
-    def __init__(self, column: str, cap: float | None) -> None:
-        self._column, self._cap = column, cap
-
-    def __call__(self, block: pa.Table) -> dict[str, Any]:
-        ratio = block[self._column].to_numpy() if block.num_rows else np.zeros(0)
-        capped = ratio if self._cap is None else np.minimum(ratio, self._cap)
-        return {"total": [float(capped.sum())], "rows": [len(ratio)]}
-
-
-def _weighted(table: pa.Table, *, names: Sequence[str], cap: float | None, mean: float) -> pa.Table:
-    ratio = table[names[0]].to_numpy()
-    weight = (ratio if cap is None else np.minimum(ratio, cap)) / mean
-    return table.add_column(table.num_columns - 1, names[1], pa.array(weight))
-
-
-def _batches(block: pa.Table, size: int) -> Iterator[Batch]:
-    for start in range(0, block.num_rows, size):
-        yield Batch(block.slice(start, size), first=start + 1, path=_NAME)
-
-
-def _packed(arrays: dict[str, Any]) -> dict[str, Any]:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return {"part": [file.getvalue()]}
 
 
 def _reason(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from counterpoise_adapters.corpus.engine import Outcome, attempt, merge_all, mer
 from counterpoise_adapters.corpus.fit import FitJob, Fitted, begin, finish, fit_fold, warm
 from counterpoise_adapters.corpus.shards import Shard
 
-__all__ = ["RayEngine", "fit_remotely", "warm_up"]
+__all__ = ["RayEngine", "fit_remotely", "once_remotely", "unpacked", "warm_up"]
 
 T = TypeVar("T")
 _RETRIES = 4  # a shard that kills every worker that meets it must end the run, not hang it
@@ -165,11 +165,7 @@ class RayEngine:
         function, *arguments
             As in `corpus.engine.Engine`.
         """
-        try:
-            found: T = ray.get(_remote(function).options(num_cpus=self._cpus).remote(*arguments))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        return found
+        return once_remotely(function, *arguments, cpus=self._cpus)
 
     def close(self) -> None:
         """Leave the cluster, and stop it if it was started here."""
@@ -215,13 +211,40 @@ def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, c
         raise error.cause from None
 
 
+def once_remotely(function: Callable[..., T], *arguments: Any, cpus: float) -> T:
+    """Call a function in a task.
+
+    Parameters
+    ----------
+    function, *arguments
+        As in `corpus.engine.Engine`.
+    cpus : float
+        Of the worker.
+    """
+    try:
+        found: T = ray.get(_remote(function).options(num_cpus=cpus).remote(*arguments))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    return found
+
+
+def unpacked(tables: Sequence[Any]) -> list[io.BytesIO]:
+    """Return the files of arrays that blocks were turned into.
+
+    Parameters
+    ----------
+    tables : sequence of pyarrow tables
+        With bytes in the column "part".
+    """
+    return [io.BytesIO(part) for table in tables for part in table["part"].to_pylist()]
+
+
 def _nodes() -> int:
     return len(ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def _begun(job: FitJob, paths: Sequence[Path], *tables: Any) -> tuple[Any, int]:
-    packed = [io.BytesIO(part) for table in tables for part in table["part"].to_pylist()]
-    begun = begin(job, [*paths, *packed])
+    begun = begin(job, [*paths, *unpacked(tables)])
     return begun, begun.folds
 
 

@@ -102,6 +102,11 @@ def test_sums_over_every_row_are_those_of_one_process(cluster, tmp_path):
     corpus = spread(tmp_path / "corpus", rows_of(), 7, seed=3, empty=True)
     run_corpus(options(corpus, tmp_path / "out", **how), RayEngine(method="ulsif"))
     np.testing.assert_allclose(columns(read(tmp_path / "out")), columns(read(tmp_path / "one.jsonl")), **SAME)
+    features = {"features": ["x"], "fit_rows": 150, "folds": 3, "workers": 2}
+    weighed = weigh(
+        ray.data.from_items(rows_of(), override_num_blocks=3), target="source=human", method="ulsif", **features
+    )
+    np.testing.assert_allclose(columns(weighed.take_all()), columns(read(tmp_path / "one.jsonl")), **SAME)
     with pytest.raises(InputError, match="few numbers a row"):
         run_corpus(options(corpus, tmp_path / "text", method="ulsif", calibrate=None), RayEngine())
 
