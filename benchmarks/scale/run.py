@@ -1,6 +1,6 @@
 """Rows per second and peak memory of ``counterpoise weigh`` on generated corpora: one process against Ray.
 
-python benchmarks/scale/run.py [--rows 100000 1000000] [--features 64] [--repeats 2] [--at-once]
+python benchmarks/scale/run.py [--rows 100000 1000000] [--features 64] [--method ulsif] [--repeats 2] [--at-once]
 
 Each run is a process of its own, whose tree is watched: wall time, CPU time of all processes, peak private memory of
 the driver and of the largest worker. The engines take turns, or run side by side (--at-once), where a machine that
@@ -115,17 +115,17 @@ def cluster(wanted: bool) -> Iterator[list[str]]:
         nodes.shutdown()
 
 
-def measure(corpus: Path, out: Path, engine: str, fit_rows: int) -> dict[str, Any]:
+def measure(corpus: Path, out: Path, engine: str, fit_rows: int, method: str) -> dict[str, Any]:
     """Weigh a corpus once; of a cluster that is running only the driver is watched."""
     with cluster(engine.startswith("ray running")) as options:
-        return _measure(corpus, out, engine, fit_rows, options)
+        return _measure(corpus, out, engine, [*options, "--fit-rows", str(fit_rows), "--method", method])
 
 
-def _measure(corpus: Path, out: Path, engine: str, fit_rows: int, options: list[str]) -> dict[str, Any]:
+def _measure(corpus: Path, out: Path, engine: str, options: list[str]) -> dict[str, Any]:
     command = [
         sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", "weigh", str(corpus), "--target",
-        "source=human", "--features", "x", "--fit-rows", str(fit_rows), "--batch-size", "8192", "--out", str(out),
-        "--force", *ENGINES[engine], *options,
+        "source=human", "--features", "x", "--batch-size", "8192", "--out", str(out), "--force", *ENGINES[engine],
+        *options,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     start = time.perf_counter()
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--fit-rows", type=int, default=50_000)
+    parser.add_argument("--method", choices=["classifier", "ulsif"], default="classifier")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--engines", nargs="+", default=list(ENGINES))
     parser.add_argument("--at-once", action="store_true", help="run the engines side by side, not in turn")
@@ -164,7 +165,7 @@ def main() -> None:
             for turn in track(range(arguments.repeats), f"{rows:,} rows"):
                 outs = [Path(name) / f"out-{rows}-{turn}-{number}" for number in range(len(arguments.engines))]
                 jobs = [
-                    (corpus, out, engine, arguments.fit_rows)
+                    (corpus, out, engine, arguments.fit_rows, arguments.method)
                     for out, engine in zip(outs, arguments.engines, strict=True)
                 ]
                 # All at once: on a loaded machine every process then has the same share of it.
