@@ -153,7 +153,10 @@ MUTANTS = {
         "chosen, least = power * p, found",
         "chosen, least = power, found",
     ),
-    "few rows never sure": ("ratios/select.py", "SURE = 2.5", "SURE = 99.0"),
+    "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
+    "few rows taken at their word": ("ratios/select.py", "if min(n_t, n_s) < FEWEST or not clear:", "if not clear:"),
+    "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
+    "few rows never sure": ("ratios/select.py", "SURE_OF_FEW = 2.0", "SURE_OF_FEW = 99.0"),
     "chunks not added": (
         "ratios/statistics.py",
         "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",

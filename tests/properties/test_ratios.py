@@ -459,6 +459,19 @@ def test_a_best_method_that_chance_explains_is_not_taken():
     assert doubtful > 0
 
 
+def test_a_relative_ratio_says_what_the_plain_one_is():
+    target, train = gaussians(31)
+    relative = cp.fit_ulsif(target=target, train=train, alpha=0.1)
+    plain = cp.fit_ratio(target=target, train=train, method="rulsif")
+    x = np.concatenate([train, 100.0 + train[:1]])
+    r = np.minimum(cp.ratio(relative, x), 9.99)
+    np.testing.assert_allclose(cp.ratio(plain, x), np.maximum(0.9 * r / (1 - 0.1 * r), np.exp(-30)), rtol=1e-9)
+    assert float(plain.penalty) == float(relative.penalty) and plain.scores is not None
+    # at the bound, where p/q would be infinite
+    steep = plain._replace(members=(relative._replace(coefficients=relative.coefficients * 0 + 50.0),))
+    np.testing.assert_allclose(cp.ratio(steep, train), 9 * 999.0, rtol=1e-9)
+
+
 def test_few_target_rows_that_rank_above_move_the_ratio_part_of_the_way():
     """A dozen rows cannot beat r = 1 clearly in log loss; their ranks still say that they are others."""
     for seed in (2, 4, 6):
@@ -470,6 +483,25 @@ def test_few_target_rows_that_rank_above_move_the_ratio_part_of_the_way():
         x = generator.normal(0, 1, (2000, 2))
         truth = np.exp(0.6 * x.sum(axis=1) - 0.36)
         assert np.mean((cp.ratio(model, x) - truth) ** 2) < 0.8 * np.mean((1 - truth) ** 2)
+
+
+def test_with_few_training_rows_one_joins_whatever_the_loss_says():
+    target, train = gaussians(3, 200, 20, shift=2.0)
+    model = cp.fit_ratio(target=target, train=train)
+    assert float(model.comparison.difference[0]) > 2.0 * float(model.comparison.standard_error[0])
+    assert model.method == "average" and float(model.coefficients.sum()) <= len(model.members) / (
+        len(model.members) + 1
+    )
+
+
+@pytest.mark.parametrize("fit", [cp.fit_ulsif, functools.partial(cp.fit_ulsif, alpha=0.2), cp.fit_kliep])
+def test_kernel_fits_are_one_where_no_shift_is_seen(fit):
+    shifted = []
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        target, train, x = (generator.normal(size=(n, 3)) for n in (100, 150, 500))
+        shifted.append(np.mean((cp.ratio(fit(target=target, train=train), x) - 1) ** 2) > 1e-4)
+    assert sum(shifted) <= 1
 
 
 def test_powers_are_taken_from_ratios_that_are_far_too_large():

@@ -15,6 +15,12 @@ BANDWIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Multiples of the median distance."""
 CAUTION = 0.25
 """Standard errors added to a loss before losses are compared; r = 1 has none."""
+SEEN = 1.5
+"""Standard errors by which the chosen loss must be below that of r = 1; else there is no shift to be seen."""
+ENOUGH = 50
+"""Rows of the smaller sample from which that is asked for: with fewer, shifts are not seen, but there."""
+FLAT = 100.0
+"""Multiple of the median distance at which bumps are as good as constant."""
 
 
 def bandwidths(features: Features, given_bandwidth: float | Sequence[float] | None, *, given: bool) -> list[float]:
@@ -45,6 +51,11 @@ def best_of(scores: Sequence[Sequence[float]]) -> tuple[int, int]:
     """Return where the least score is; on a tie the largest bandwidth and penalty, which is the smoothest ratio."""
     places = [(s, p) for s, row in enumerate(scores) for p in range(len(row))]
     return min(reversed(places), key=lambda at: scores[at[0]][at[1]])
+
+
+def unseen(loss: tuple[float, float], of_one: float, n_t: int, n_s: int) -> bool:
+    """Say whether a loss, with its standard error, is too near that of r = 1 to speak of a shift."""
+    return min(n_t, n_s) >= ENOUGH and not of_one - loss[0] > SEEN * loss[1]
 
 
 def grid(

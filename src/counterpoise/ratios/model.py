@@ -17,6 +17,9 @@ Method = Literal["ulsif", "kliep", "log_linear", "logistic", "gaussian", "averag
 LEAST = -30.0
 """Least log ratio where one would rule a mean or a score: a single ratio of 0 is not to outvote all other rows."""
 
+FULL = 0.999
+"""Most of its bound 1/α that a relative ratio counts as, where p/q is taken from it: at the bound it is infinite."""
+
 LARGEST = 0.4
 """Power of the largest number of a dtype at which ratios are cut: sums of their squares stay finite."""
 
@@ -80,7 +83,8 @@ class Ratio(NamedTuple):
     scores : Scores or None
         The grid's; None if nothing was searched.
     members : tuple of Ratio
-        Those that are averaged; empty otherwise.
+        Those that are averaged; empty otherwise. A relative one counts as the p/q that it implies, (1 − α)r/(1 − αr),
+        αr being 0.999 at most.
     comparison : Comparison or None
         The methods' held-out scores, from `fit_ratio`.
     """
@@ -185,7 +189,7 @@ def _width(model: Ratio) -> int:
 def _of_rows(xp: Any, model: Ratio, x: Array, *, log: bool) -> Array:
     """Evaluate the log ratio; or the ratio, where the method is linear in it."""
     if model.features is None:
-        logs = xp.stack([_of_rows(xp, member, x, log=True) for member in model.members], axis=1)
+        logs = xp.stack([_plain(xp, member, x) for member in model.members], axis=1)
         return xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
     known = xp.all(xp.isfinite(x), axis=1)
     x = xp.where(known[:, None], x, xp.zeros_like(x))
@@ -196,3 +200,14 @@ def _of_rows(xp: Any, model: Ratio, x: Array, *, log: bool) -> Array:
         if log:
             value = xp.where(positive, xp.log(xp.where(positive, value, xp.ones_like(value))), -xp.inf)
     return xp.where(known, value, xp.zeros_like(value) + xp.nan)
+
+
+def _plain(xp: Any, model: Ratio, x: Array) -> Array:
+    """Evaluate the log of p/q, whatever the ratio is relative to."""
+    alpha = model.alpha
+    if alpha == 0.0:
+        return _of_rows(xp, model, x, log=True)
+    share = alpha * _of_rows(xp, model, x, log=False)
+    share = xp.where(share > FULL, xp.zeros_like(share) + FULL, share)
+    odds = (1.0 - alpha) / alpha * share / (1.0 - share)
+    return xp.where(odds == 0.0, -xp.inf, xp.log(xp.where(odds == 0.0, xp.ones_like(odds), odds)))

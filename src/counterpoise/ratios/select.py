@@ -23,6 +23,17 @@ __all__ = ["fit_ratio"]
 
 Fit = Callable[..., Ratio]
 
+ALPHA = 0.1
+"""α of the relative ratio from which `"rulsif"` takes that of p/q."""
+
+
+def _fit_rulsif(*, target: Array, train: Array, **options: Any) -> Ratio:
+    """Fit a relative ratio and return the p/q that it implies: an average of one."""
+    model = fit_ulsif(target=target, train=train, alpha=ALPHA, **options)
+    share = (model.gap + 1.0)[None]
+    return Ratio("average", None, share, 0.0, model.penalty, model.gap, model.scores, (model,))
+
+
 METHODS: dict[str, Fit] = {
     "discriminant": partial(fit_gaussian, shared=True),
     "gaussian": fit_gaussian,
@@ -31,12 +42,17 @@ METHODS: dict[str, Fit] = {
     "quadratic": partial(fit_logistic, features="quadratic"),
     "kernel": partial(fit_logistic, features="gaussian"),
     "ulsif": fit_ulsif,
+    "rulsif": _fit_rulsif,
     "kliep": fit_kliep,
 }
 MOMENTS = ("discriminant", "gaussian", "independent")
 """Methods without a penalty to choose."""
 FEW = 50
 """Rows of the smaller sample from which they are compared: their errors with fewer outrun what can be held out."""
+FEWEST = 25
+"""Rows of the smaller sample from which a ratio is taken whole, if its log loss is clear."""
+MANY = 1000
+"""Rows of both samples from which kernel logistic regression is compared: ten for each of its bumps."""
 SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 NEAR = 1.0
@@ -45,6 +61,8 @@ CLEAR = 2.0
 """Standard errors by which the best must beat r = 1 in log loss."""
 SURE = 2.5
 """Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
+SURE_OF_FEW = 2.0
+"""The same with few rows."""
 POWERS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Powers of the average that are tried: a few ratios that are far too large rule its squared error."""
 
@@ -54,7 +72,7 @@ def fit_ratio(
     target: Array,
     train: Array,
     method: Literal[
-        "auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "kliep"
+        "auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "rulsif", "kliep"
     ] = "auto",
     folds: int | None = None,
     seed: int = 0,
@@ -64,9 +82,9 @@ def fit_ratio(
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
     the held-out log losses. Methods within one standard error of the best are averaged in log r. If the best does not
     beat r = 1 by two standard errors, the ratio is 1: there is no shift to be seen; unless the average still ranks
-    held-out target rows above training rows, its AUC two and a half standard errors above ½, when r = 1 joins the
-    average. Last, a power of the average below 1 is taken if its held-out squared loss, ½E_train[r²] − E_target[r], is
-    a standard error lower.
+    held-out target rows above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty
+    rows of a sample), when r = 1 joins the average. With fewer than 25 rows it always does. Last, a power of the
+    average below 1 is taken if its held-out squared loss, ½E_train[r²] − E_target[r], is a standard error lower.
 
     Parameters
     ----------
@@ -74,10 +92,11 @@ def fit_ratio(
         Target samples, the numerator; a vector is a sample of one feature.
     train : array, shape (n_train, d)
         Training samples, the denominator.
-    method : {"auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "kliep"}
-        One method, or the choice among all but ``"quadratic"``. ``"gaussian"`` and ``"independent"`` are left out of
-        the choice where products of two features outnumber a quarter of the rows, and both and ``"discriminant"``
-        where a sample has fewer than 50 rows.
+    method : {"auto", "discriminant", "gaussian", ..., "kernel", "ulsif", "rulsif", "kliep"}
+        One method, or the choice among all but ``"quadratic"`` and ``"ulsif"``. ``"rulsif"`` is the p/q that the
+        relative ratio at α = 0.1 implies. Left out of the choice are ``"gaussian"`` and ``"independent"`` where
+        products of two features outnumber a quarter of the rows, both and ``"discriminant"`` where a sample has fewer
+        than 50 rows, and ``"kernel"`` where the two together have fewer than 1,000.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
@@ -134,17 +153,20 @@ def fit_ratio(
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
         warnings.warn(hardly_overlap(float(area)), UserWarning, stacklevel=2)
-    power = 1.0
-    if not float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0]):
-        power = len(near) / (len(near) + 1) if float(area) - 0.5 > SURE * float(error) else 0.0
+    few = min(n_t, n_s) < FEW
+    clear = float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0])
+    power = 1.0 if clear or float(area) - 0.5 > (SURE_OF_FEW if few else SURE) * float(error) else 0.0
+    if min(n_t, n_s) < FEWEST or not clear:
+        power *= len(near) / (len(near) + 1)
     power = _tempered(xp, at_t, at_s, power)
     chosen = _averaged(xp, [fitted[name] for name in near], power) if power > 0 else _constant(xp, target, train)
     return chosen._replace(comparison=comparison)
 
 
 def _compared(n_t: int, n_s: int, d: int) -> list[str]:
-    few, many = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
-    without = {"quadratic", *(MOMENTS if few else MOMENTS[1:] if many else ())}
+    few, wide = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
+    without = {"quadratic", "ulsif", *(MOMENTS if few else MOMENTS[1:] if wide else ())}
+    without |= {"kernel"} if n_t + n_s < MANY else set()
     return [name for name in METHODS if name not in without]
 
 
@@ -161,6 +183,7 @@ def _hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     """Return what a grid has chosen, as arguments for a fit to fewer rows."""
     if name in MOMENTS:
         return {}
+    model = model.members[0] if model.members else model
     options: dict[str, Any] = {"seed": seed}
     if name != "kliep":
         options["penalty"] = float(model.penalty)
@@ -181,7 +204,8 @@ def _averaged(xp: Any, members: Sequence[Ratio], power: float) -> Ratio:
         return members[0]
     zero = xp.zeros_like(members[0].coefficients[0])
     weights = xp.concat([zero[None] + power / len(members)] * len(members), axis=0)
-    return Ratio("average", None, weights, 0.0, zero, zero, None, tuple(members))
+    flat = tuple(member.members[0] if member.members else member for member in members)
+    return Ratio("average", None, weights, 0.0, zero, zero, None, flat)
 
 
 def _losses(xp: Any, target: Array, train: Array) -> Array:

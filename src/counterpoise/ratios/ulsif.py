@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .grids import CAUTION, amounts, bandwidths, best_of, grid, with_bandwidth
+from .grids import CAUTION, amounts, bandwidths, best_of, grid, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
 from .statistics import Statistics, ratio_statistics
@@ -65,7 +65,9 @@ def fit_ulsif(
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
         every row was (at most 20,000 pairs). The loss is that of the relative ratio at max(α, 0.3) which the fit
         implies: bounded, where that of p/q hangs on its few largest values. Chosen is the least loss plus a quarter of
-        its standard error. A warning says so where the training sample feels no bump, so that the ratio is 1.
+        its standard error; or the largest bandwidth and penalty, which leave r = 1, if with fifty rows of each sample
+        that is not one and a half standard errors below the loss of r = 1. A warning says so where the training sample
+        feels no bump, so that the ratio is 1.
 
     Raises
     ------
@@ -98,6 +100,8 @@ def fit_ulsif(
         found = [_leave_one_out(xp, base, sigma, lambdas, alpha, target, train, seed) for sigma in sigmas]
         s, p = best_of([[mean + CAUTION * error for mean, error in row] for row in found])
         scores = grid(xp, base.shift, sigmas, lambdas, [[mean for mean, _ in row] for row in found])
+        if unseen(found[s][p], -0.5, int(target.shape[0]), int(train.shape[0])):
+            s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
     chosen = with_bandwidth(base, sigmas[0])
     statistics = ratio_statistics(chosen, target=target, train=train)
