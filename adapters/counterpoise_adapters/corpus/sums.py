@@ -158,8 +158,6 @@ def sum_batch(batch: Batch, spec: Spec, featuriser: Featuriser, place: dict[str,
     fold = bumps.fold_of(key)
     labels, code = batch.labels(spec.target)
     is_target = sources_of(labels, place)[code] == 0
-    # Target rows of the corpus are rows of the corpus; those of files of their own are not.
-    inside = np.ones(len(batch), dtype=bool) if spec.target is not None else ~is_target
     total = nothing(bumps)
     for rows, part in _pieces(matrix):
         of_fold = [np.flatnonzero(fold[rows] == k) for k in range(bumps.folds)]
@@ -167,7 +165,9 @@ def sum_batch(batch: Batch, spec: Spec, featuriser: Featuriser, place: dict[str,
             phi = feature_map(features, part)
             for k, where in enumerate(of_fold):
                 mine = phi[where]
-                of_target, of_train = mine[is_target[rows][where]], mine[inside[rows][where]]
+                of_target = mine[is_target[rows][where]]
+                # Target rows of the corpus are rows of the corpus; those of files of their own are not.
+                of_train = mine if spec.target is not None else mine[~is_target[rows][where]]
                 total.n_target[s, k] += len(of_target)
                 total.n_train[s, k] += len(of_train)
                 total.target_sum[s, k] += of_target.sum(axis=0)
