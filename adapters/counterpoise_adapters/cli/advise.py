@@ -5,26 +5,19 @@ from typing import Annotated
 
 import typer
 
+from . import parameters as p
+
 __all__ = ["advise"]
 
-Files, Rows, Check = "Files", "Which rows, which columns", "Cross-validation"
+Files, Rows, Check = p.FILES, p.ROWS, "Cross-validation"
 
 
 def advise(
-    data: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL(.gz), CSV(.gz), TSV(.gz) or Parquet.")],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="COLUMN=VALUE: rows that are target samples; repeat it for several values of the column.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
-    chosen: Annotated[str, typer.Option(help="Column of the preferred response.", rich_help_panel=Rows)] = "chosen",
-    rejected: Annotated[str, typer.Option(help="Column of the other one.", rich_help_panel=Rows)] = "rejected",
-    numbers: Annotated[
-        bool,
-        typer.Option("--numbers", help="These columns hold embeddings (lists of numbers).", rich_help_panel=Rows),
-    ] = False,
+    data: p.Input,
+    target: Annotated[list[str] | None, p.target("rows")] = None,
+    chosen: p.Chosen = "chosen",
+    rejected: p.Rejected = "rejected",
+    numbers: p.Numbers = False,
     label: Annotated[
         str | None,
         typer.Option(help="Instead of pairs: column with one of two labels.", rich_help_panel=Rows),
@@ -43,38 +36,13 @@ def advise(
             rich_help_panel=Rows,
         ),
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(help="Rows equal in this column (a prompt) are held out together.", rich_help_panel=Rows),
-    ] = None,
-    pool: Annotated[
-        bool,
-        typer.Option(
-            "--pool", help="Tell the target from all other rows at once, not from each source.", rich_help_panel=Rows
-        ),
-    ] = False,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            help="Column with an object of answers by source: advise on the pairs of a right and a wrong one; "
-            "--target then names a source.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
-    correct: Annotated[
-        str | None, typer.Option(help="With --answers: column that says which are right.", rich_help_panel=Rows)
-    ] = None,
-    sources: Annotated[
-        str | None,
-        typer.Option(help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows),
-    ] = None,
-    embedder: Annotated[
-        str | None,
-        typer.Option(help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Rows),
-    ] = None,
-    allow_null: Annotated[
-        bool, typer.Option("--allow-null", help="Read null in a text column as empty text.", rich_help_panel=Rows)
-    ] = False,
+    group: Annotated[str | None, p.group("are held out together")] = None,
+    pool: p.Pool = False,
+    answers: Annotated[str | None, p.answers("advise on")] = None,
+    correct: p.Correct = None,
+    sources: p.Sources = None,
+    embedder: Annotated[str | None, p.embedder(Rows)] = None,
+    allow_null: p.AllowNull = False,
     folds: Annotated[int, typer.Option(help="Folds of the target's groups.", min=2, rich_help_panel=Check)] = 5,
     repeats: Annotated[int, typer.Option(help="How often they are dealt.", min=1, rich_help_panel=Check)] = 2,
     seed: Annotated[int, typer.Option(help="Of all draws.", min=0, rich_help_panel=Check)] = 0,
@@ -104,11 +72,6 @@ def advise(
             text=tuple(text or ()), features=tuple(features or ()), ratio=ratio, group=group, pool=pool,
             answers=answers, correct=correct, sources=sources, embedder=embedder, allow_null=allow_null, folds=folds,
             repeats=repeats, seed=seed, json=json, force=force,
-            report=report if report is not None else _beside(data),
+            report=report if report is not None else p.beside(data, "-advice.html"),
         )
     )  # fmt: skip
-
-
-def _beside(data: Path) -> Path:
-    """Return the report's name in the working folder: ``a/b.jsonl.gz`` becomes ``b-advice.html``."""
-    return Path(Path(data.name.removesuffix(".gz")).stem + "-advice.html")

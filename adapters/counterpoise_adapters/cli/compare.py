@@ -5,58 +5,26 @@ from typing import Annotated
 
 import typer
 
+from . import parameters as p
+
 __all__ = ["compare"]
 
-Files, Rows, Sizes = "Files", "Which rows, which columns", "Sizes"
+Files, Rows, Sizes = p.FILES, p.ROWS, "Sizes"
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(metavar="INPUT", help="JSONL(.gz), CSV(.gz), TSV(.gz) or Parquet.")],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="COLUMN=VALUE: pairs that are target samples; repeat it for several values of the column.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
-    chosen: Annotated[str, typer.Option(help="Column of the preferred response.", rich_help_panel=Rows)] = "chosen",
-    rejected: Annotated[str, typer.Option(help="Column of the other one.", rich_help_panel=Rows)] = "rejected",
-    numbers: Annotated[
-        bool,
-        typer.Option("--numbers", help="These columns hold embeddings (lists of numbers).", rich_help_panel=Rows),
-    ] = False,
-    group: Annotated[
-        str | None,
-        typer.Option(help="Rows equal in this column (a prompt) stay on one side of a split.", rich_help_panel=Rows),
-    ] = None,
-    pool: Annotated[
-        bool,
-        typer.Option(
-            "--pool", help="Tell the target from all other rows at once, not from each source.", rich_help_panel=Rows
-        ),
-    ] = False,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            help="Column with an object of answers by source: compare on the pairs of a right and a wrong one; "
-            "--target then names a source.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
-    correct: Annotated[
-        str | None, typer.Option(help="With --answers: column that says which are right.", rich_help_panel=Rows)
-    ] = None,
-    sources: Annotated[
-        str | None,
-        typer.Option(help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows),
-    ] = None,
-    embedder: Annotated[
-        str | None,
-        typer.Option(help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Rows),
-    ] = None,
-    allow_null: Annotated[
-        bool, typer.Option("--allow-null", help="Read null in a text column as empty text.", rich_help_panel=Rows)
-    ] = False,
+    data: p.Input,
+    target: Annotated[list[str] | None, p.target("pairs")] = None,
+    chosen: p.Chosen = "chosen",
+    rejected: p.Rejected = "rejected",
+    numbers: p.Numbers = False,
+    group: Annotated[str | None, p.group("stay on one side of a split")] = None,
+    pool: p.Pool = False,
+    answers: Annotated[str | None, p.answers("compare on")] = None,
+    correct: p.Correct = None,
+    sources: p.Sources = None,
+    embedder: Annotated[str | None, p.embedder(Rows)] = None,
+    allow_null: p.AllowNull = False,
     target_rows: Annotated[
         int | None, typer.Option(help="Most target pairs to train on; default all.", min=3, rich_help_panel=Sizes)
     ] = None,
@@ -96,11 +64,6 @@ def compare(
             data=data, target=tuple(target), chosen=chosen, rejected=rejected, numbers=numbers, group=group, pool=pool,
             answers=answers, correct=correct, sources=sources, embedder=embedder, allow_null=allow_null,
             target_rows=target_rows, other_rows=other_rows, test_share=test_share, seeds=seeds, force=force,
-            out=out if out is not None else _beside(data),
+            out=out if out is not None else p.beside(data, "-compare"),
         )
     )  # fmt: skip
-
-
-def _beside(data: Path) -> Path:
-    """Return the outputs' name in the working folder: ``a/b.jsonl.gz`` becomes ``b-compare``."""
-    return Path(Path(data.name.removesuffix(".gz")).stem + "-compare")

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from . import parameters as p
+
 __all__ = ["weigh"]
 
-Files, Rows, Model, Work = "Files", "Which rows, which columns", "Model", "Many files, many machines"
+Files, Rows, Model, Work = p.FILES, p.ROWS, "Model", "Many files, many machines"
 
 
 def weigh(
@@ -23,13 +25,7 @@ def weigh(
             "--out", "-o", help="The weighed file, of the same format; for many files a folder.", rich_help_panel=Files
         ),
     ],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="COLUMN=VALUE: rows that are target samples; repeat it for several values of the column.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
+    target: Annotated[list[str] | None, p.target("rows")] = None,
     target_file: Annotated[
         Path | None,
         typer.Option(help="Or: a second file of target samples, weighing INPUT towards it.", rich_help_panel=Rows),
@@ -45,42 +41,13 @@ def weigh(
             rich_help_panel=Rows,
         ),
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(help="Rows equal in this column (a prompt) share a fold.", rich_help_panel=Rows),
-    ] = None,
-    pool: Annotated[
-        bool,
-        typer.Option(
-            "--pool",
-            help="Tell the target from all other rows at once, not from each source.",
-            rich_help_panel=Rows,
-        ),
-    ] = False,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            help="Column with an object of answers by source: weigh the pairs of a right and a wrong one; "
-            "--target then names a source.",
-            rich_help_panel=Rows,
-        ),
-    ] = None,
-    correct: Annotated[
-        str | None,
-        typer.Option(help="With --answers: column that says which are right.", rich_help_panel=Rows),
-    ] = None,
-    sources: Annotated[
-        str | None,
-        typer.Option(help="With --answers: the sources to use, by commas; default all.", rich_help_panel=Rows),
-    ] = None,
-    embedder: Annotated[
-        str | None,
-        typer.Option(help="MODULE:FUNCTION from a list of texts to an array of numbers.", rich_help_panel=Model),
-    ] = None,
-    allow_null: Annotated[
-        bool,
-        typer.Option("--allow-null", help="Read null in a text column as empty text.", rich_help_panel=Rows),
-    ] = False,
+    group: Annotated[str | None, p.group("share a fold")] = None,
+    pool: p.Pool = False,
+    answers: Annotated[str | None, p.answers("weigh")] = None,
+    correct: p.Correct = None,
+    sources: p.Sources = None,
+    embedder: Annotated[str | None, p.embedder(Model)] = None,
+    allow_null: p.AllowNull = False,
     method: Annotated[
         Literal["classifier", "ulsif"],
         typer.Option(
