@@ -88,7 +88,7 @@ def _judged(row: dict[str, Any]) -> Iterator[tuple[str, str, tuple[str, str]]]:
     for names in combinations(row["answers"], 2):
         good, bad = sorted(names, key=lambda name: not row["correct"][name])
         if row["correct"][good] != row["correct"][bad]:
-            yield row["answers"][good], row["answers"][bad], names
+            yield row["answers"][good] or "", row["answers"][bad] or "", names  # a few answers are null
 
 
 def _summaries(what: str) -> Iterator[Row]:
@@ -132,4 +132,4 @@ def _adult(name: str, what: str, counts: list[int], generator: np.random.Generat
         return np.hstack([z, np.ones((len(z), 1))]) * y, np.hstack([z, z * y, y])
 
     (x, z), (fresh, _) = laid_out(train), laid_out(test)
-    return Problem(name, x, z, (~mine[train]).astype(np.int64), np.arange(len(train)), fresh)
+    return Problem(name, x, z, (~mine[train]).astype(np.int64), np.arange(len(train)), fresh, True)

@@ -29,6 +29,8 @@ class Problem:
         Rows of one key stay together.
     test : array, shape (m, d)
         Like ``x``, of fresh target rows.
+    labelled : bool
+        Whether rows are samples with labels rather than pairs.
     """
 
     name: str
@@ -37,6 +39,15 @@ class Problem:
     source: NDArray[np.int64]
     key: NDArray[np.int64]
     test: Floats
+    labelled: bool = False
+
+    @property
+    def blind(self) -> Floats:
+        """What ``z`` says of the features alone, as `advise` lays them out."""
+        if self.labelled:  # z holds features, features times label, label
+            return self.z[:, : self.z.shape[1] // 2]
+        first, second = np.split(self.z, 2, axis=1)
+        return np.hstack([first + second, np.abs(first - second)])
 
 
 def _pairs(generator: np.random.Generator, style: Floats, score, temperature: float, flips: float, tails: float):
@@ -141,4 +152,4 @@ def draw_world(family: str, seed: int) -> Problem:
     else:
         x, z, x_test = train[:, 0] - train[:, 1], train.reshape(len(train), -1), test[:, 0] - test[:, 1]
     name = f"{family}-{seed}"
-    return Problem(name, x, z, source, np.arange(len(x)), x_test)
+    return Problem(name, x, z, source, np.arange(len(x)), x_test, family == "labels")

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from counterpoise_adapters.advise import Candidate, Labelled, Pairs, Score, advise, label_bias
-from counterpoise_adapters.advise._advice import STEPS, choose, score_arms
+from counterpoise_adapters.advise import Candidate, LabelBias, Labelled, Pairs, Score, advise, label_bias
+from counterpoise_adapters.advise._advice import DEFAULTS, STEPS, choose, score_arms
 from counterpoise_adapters.advise._candidates import ARMS, CANDIDATES, held_out_margins, tilt_of
 from counterpoise_adapters.advise._data import prepare
 from counterpoise_adapters.advise._linear import Tilt, fit_linear, log_loss
@@ -117,22 +117,33 @@ def test_scores_are_paired_and_errors_count_groups():
         assert score.log_loss == pytest.approx(min(rivals))
     doubled = score_arms(np.repeat(margins, 2, axis=2), np.repeat(np.arange(30), 2))
     assert [s.standard_error for s in doubled] == pytest.approx([s.standard_error for s in scores])
-    assert scores[0].gain == 0.0 and min(abs(scores[0].lead), abs(scores[1].lead)) == 0.0
+    assert scores[0].gain == 0.0 and 0.0 in [s.lead for s in scores if s.candidate.arm in DEFAULTS]
 
 
 def score_of(arm, log_loss=0.6, lead=0.0, lead_error=0.0):
     return Score(Candidate(arm, 0.1), log_loss, 0.5, 0.0, 0.0, lead, lead_error)
 
 
-def test_the_better_default_is_left_only_for_a_lead_beyond_doubt():
-    plain, both = score_of("ERM", 0.6), score_of("target + weighted", 0.5)
-    assert choose((plain, both)) is both
-    assert choose((score_of("ERM", 0.5), both)).candidate.arm == "ERM"  # a tie falls to the plain way
+ALIKE, DIFFERENT = (LabelBias(1.0, p, 1.0, 999) for p in (0.05, 0.049))
+
+
+def test_the_best_default_is_left_only_for_a_lead_beyond_doubt():
+    plain, both, alone = (score_of(arm, 0.6 - 0.05 * i) for i, arm in enumerate(DEFAULTS))
+    assert choose((plain, both, alone), ALIKE) is alone
+    assert choose((plain, both), ALIKE) is both
+    assert choose((score_of("ERM", 0.5), both, alone), ALIKE).candidate.arm == "ERM"  # a tie falls to the plain way
     ahead = score_of("DoRA", 0.40, lead=0.100, lead_error=0.026)
-    assert choose((plain, both, ahead)) is both
+    assert choose((plain, both, ahead), ALIKE) is both
     beyond = score_of("DoRA", 0.40, lead=0.100, lead_error=0.024)
-    assert choose((plain, both, ahead, beyond)) is beyond
-    assert choose((plain, both, score_of("reweighting", 0.3, lead=0.2, lead_error=0.04), beyond)).lead == 0.2
+    assert choose((plain, both, ahead, beyond), ALIKE) is beyond
+    assert choose((plain, both, score_of("reweighting", 0.3, lead=0.2, lead_error=0.04), beyond), ALIKE).lead == 0.2
+
+
+def test_no_lead_of_a_ratio_that_must_know_the_labels_is_believed():
+    plain, both = score_of("ERM", 0.6), score_of("target + weighted", 0.5)
+    leads = [score_of(arm, 0.1, lead=0.4, lead_error=0.001) for arm in ARMS if arm not in DEFAULTS]
+    assert choose((plain, both, *leads), ALIKE) is leads[0]
+    assert choose((plain, both, *leads), DIFFERENT) is both
 
 
 def test_no_policy_is_judged_by_rows_of_a_group_that_it_saw():

@@ -1,8 +1,8 @@
 """Advice on how to train: plainly, on the target rows alone, with weights, or robustly, and how sure that is.
 
 `advise` trains a small linear policy in each way and judges it by target rows that it has not seen. It chooses between
-plain training and half the weight on the target rows; another way has to lead by far. NumPy does the work where the
-ratio is given; scikit-learn fits it where it is not.
+plain training, the target rows, and half the weight on these; another way has to lead by far. NumPy does the work
+where the ratio is given; scikit-learn fits it where it is not.
 """
 
 from ._advice import Advice, advise

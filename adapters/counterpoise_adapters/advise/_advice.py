@@ -20,8 +20,9 @@ __all__ = ["STEPS", "Advice", "Evidence", "Score", "advise", "choose", "score_ar
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-DEFAULTS = ("ERM", "target + weighted")  # that which has less log-loss is recommended,
+DEFAULTS = ("ERM", "target + weighted", "target only")  # that which has least log-loss is recommended,
 CAUTION = 4.0  # unless another is this many standard errors ahead of it
+LEVEL = 0.05  # and the test does not reject equal labels at this level
 STEPS = len(CANDIDATES) + 1
 """How often ``advance`` is called."""
 
@@ -70,9 +71,11 @@ def advise(
     """Recommend ERM, the target rows, weighted rows, both, target-centred DRO or DoRA, with their amounts.
 
     Each arm trains linear policies, with every ridge, power of the ratio and penalty on its list, and keeps those with
-    the least log-loss on target rows of held-out groups. Of ERM and "target + weighted" (half the mean loss of the
-    target rows, half the weighted mean of all rows) the one with less is recommended, unless another arm is ahead of it
-    by more than four standard errors of the paired difference: few target rows cannot tell six arms apart.
+    the least log-loss on target rows of held-out groups. Of ERM, "target only" and "target + weighted" (half the mean
+    loss of the target rows, half the weighted mean of all rows) the one with least is recommended, unless another arm
+    is ahead of it by more than four standard errors of the paired difference, and `label_bias` sees no difference of
+    labels at 5 %: few target rows cannot tell six arms apart, and a ratio that must tell labels apart has learnt from
+    the held-out rows too.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def advise(
     >>> truth = np.where(target, x[:, 0], x[:, 1]) > 0  # other rows follow another feature
     >>> advice = advise(Labelled(x, truth), target=target, ratio=np.where(target, 4.0, 0.25))
     >>> advice.headline
-    'Train with weights: reweighting, by the ratio to the power 2.'
+    'Train on the target rows alone: the evidence does not support weighting the others.'
     """
     prepared = prepare(data)
     n = len(prepared.x)
@@ -142,7 +145,7 @@ def advise(
     blind = blind_score(prepared.blind, is_target, group=grouped, seed=seed)
     bias = label_bias(prepared.x, is_target, blind, group=grouped, seed=seed)
     evidence = _evidence(values, is_target, bias)
-    chosen = choose(scores)
+    chosen = choose(scores, bias)
     supported = chosen.candidate.arm not in ("ERM", "target only")
     said = reasons_for(chosen, scores, evidence)
     return Advice(chosen, supported, headline(chosen.candidate), said, scores, evidence)
@@ -189,15 +192,19 @@ def _paired(gains: Floats, place: NDArray[Any]) -> tuple[float, float]:
     return float(gains.mean()), float(np.sqrt(np.sum(sums**2) * groups / (groups - 1))) / len(gains)
 
 
-def choose(scores: tuple[Score, ...]) -> Score:
-    """Return the better of ERM and "target + weighted", or what leads it by most beyond `CAUTION` standard errors.
+def choose(scores: tuple[Score, ...], bias: LabelBias) -> Score:
+    """Return the best of `DEFAULTS`, or what leads it by most beyond `CAUTION` standard errors where labels agree.
 
     Parameters
     ----------
     scores : tuple of Score
         ERM's first, which a tie falls to.
+    bias : LabelBias
+        Whether labels differ: then the ratio has to know them, and flatters the arms that stand on it alone.
     """
     default = min((s for s in scores if s.candidate.arm in DEFAULTS), key=lambda score: score.log_loss)
+    if bias.p_value < LEVEL:
+        return default
     others = [s for s in scores if s.candidate.arm not in DEFAULTS]
     return max([default, *others], key=lambda score: score.lead - CAUTION * score.lead_error)
 

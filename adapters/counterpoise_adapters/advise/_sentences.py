@@ -22,7 +22,7 @@ class Score:
         Log-loss of ERM less this one, in nats, and the standard error of this paired difference over the target's
         groups; 0 for ERM itself.
     lead, lead_error : float
-        The same against the better of ERM and "target + weighted"; 0 for that one itself.
+        The same against the best of ERM, "target + weighted" and "target only"; 0 for that one itself.
     """
 
     candidate: Candidate
