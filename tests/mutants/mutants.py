@@ -72,6 +72,7 @@ MUTANTS = {
     ),
     "active set at saturation": ("_solvers/chi_square.py", "(rest > 0) & (second > 0)", "(rest > 0)"),
     # Cressie-Read
+    "a product too many": ("_solvers/power.py", "range(times - 1)", "range(times)"),
     "shift of the other power": ("_solvers/power.py", "expm1_ratio(xp, -k, log_mass)", "expm1_ratio(xp, k, log_mass)"),
     "threshold not resolved": ("_solvers/power.py", "if k < 0.25:", "if k < 1e9:"),
     "cancelling divergence": ("_divergence.py", "t = xp.exp(u) if t is None else t\n", "t = 1 + change\n"),
