@@ -129,6 +129,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     peers, absent = available(options.fast_dro)
     fast = {name: peer for name, peer in peers.items() if name != "cvxpy, CLARABEL"}
+    np.empty(4_000_000)  # freed, it keeps malloc from giving pages back: in a process that has held a model it does not
     found = {
         "4096 × 64, float64": batch(4096, 64, peers, options.sample),
         "1 × 1,000,000, float64 (cvxpy left out: minutes and gigabytes)": batch(1, 1_000_000, fast, 1),
