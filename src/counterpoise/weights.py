@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ._blocks import in_blocks
 from ._divergence import Divergence, Power, require_divergence
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
+from ._solvers.ball import largest_radius, saturates
 from ._solvers.cap import capped_tilt, fill
 from ._solvers.chi_square import chi_square_ball, chi_square_penalty
 from ._solvers.generic import generic_ball, generic_penalty
 from ._solvers.kl import kl_ball, kl_penalty
 from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
-from ._xp import anywhere
 from .divergences import KL, TotalVariation
 
 
@@ -147,7 +145,7 @@ def constrained(
     require_divergence(divergence)
     problem = pose(losses, prior, radius, "radius", all_reduce)
     xp, rho = problem.xp, problem.amount
-    saturated = _saturated(problem, divergence)
+    saturated = saturates(problem, divergence)
     uniform = rho == 0
     done = saturated | uniform | (problem.status > 0)
     rho = xp.where(saturated, 1.0, rho)
@@ -280,23 +278,8 @@ def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None 
     require_divergence(divergence)
     problem = pose(losses, prior, 0.0, "radius", None)
     xp = problem.xp
-    largest = xp.where(problem.status > 0, xp.nan, _largest(xp, divergence, problem.at_top()[1]))
+    largest = xp.where(problem.status > 0, xp.nan, largest_radius(xp, divergence, problem.at_top()[1]))
     return xp.astype(xp.squeeze(largest, axis=-1), problem.dtype)
-
-
-def _saturated(problem: Problem, divergence: Divergence) -> Array:
-    """Rows whose radius reaches the prior on the largest losses, whose mass P is summed only if it may be needed."""
-    xp, rho = problem.xp, problem.amount
-    # x in [0, 1] is 0 at the largest losses: P ≤ 1 − E x, and the largest radius falls in P
-    if problem.whole and not anywhere(rho >= 0.99 * _largest(xp, divergence, 1 - problem.mean)):
-        return xp.zeros_like(rho, dtype=xp.bool)
-    return rho >= _largest(xp, divergence, problem.at_top()[1])
-
-
-def _largest(xp: Any, divergence: Divergence, mass: Array) -> Array:
-    """Divergence of the prior restricted to an event of prior mass ``mass``."""
-    safe = xp.where((mass > 0) & (mass < 1), mass, 0.5)
-    return xp.where(mass < 1, safe * divergence.f(1 / safe) + (1 - safe) * divergence.f_at_zero, 0.0)
 
 
 def _move_mass(moved: Array, problem: Problem, penalty: Array) -> Answer:

@@ -53,9 +53,9 @@ MUTANTS = {
         "centre = 0 * xp.minimum(problem.mean,",
     ),
     "saturation looked for too high": (
-        "weights.py",
-        "divergence, 1 - problem.mean)",
-        "divergence, 0.1 * (1 - problem.mean))",
+        "_solvers/ball.py",
+        "largest_radius(xp, divergence, bound)",
+        "largest_radius(xp, divergence, 0.1 * bound)",
     ),
     # χ²
     "half of chi-square": (
@@ -88,7 +88,7 @@ MUTANTS = {
     "loose root": ("_roots.py", "tolerance = 2 * float(xp.finfo(start.dtype).eps)", "tolerance = 1e-6"),
     "bisection underflows": ("_roots.py", "xp.maximum(hi / growth / growth, tiny)", "hi / growth / growth"),
     "noise at tiny radii": ("_solvers/ball.py", "(1 + root), root / 4)", "(1 + root), 1e9 * root)"),
-    "saturation without f(0)": ("weights.py", "+ (1 - safe) * divergence.f_at_zero", ""),
+    "saturation without f(0)": ("_solvers/ball.py", "+ (1 - safe) * divergence.f_at_zero", ""),
     "mass moved the wrong way": ("weights.py", "fill(problem, 1 - rho, done)", "fill(problem, rho, done)"),
     "multiplier in units of the range": ("weights.py", "multiplier = problem.amount\n", "multiplier = lam\n"),
     "cap off by a tie": ("_solvers/cap.py", "    at *= part\n", ""),

@@ -222,12 +222,13 @@ def solve(job: FitJob, bumps: Bumps, sums: Statistics) -> SumModel:
     Returns
     -------
     SumModel
-        A fold without target rows, and samples that share no bump, raise `InputError`.
+        A fold without target or without training rows raises `InputError`; samples that share no bump get r = 1.
     """
-    if not (sums.n_target.all() and sums.n_train.all()):
-        raise InputError(
-            f"{int(sums.n_target[0].sum())} target rows leave one of {bumps.folds} folds without any; lower --folds"
-        )
+    for what, number in (("target", sums.n_target), ("training", sums.n_train)):
+        if not number.all():
+            raise InputError(
+                f"{int(number[0].sum())} {what} rows leave one of {bumps.folds} folds without any; lower --folds"
+            )
     best: tuple[float, Floats, Features] | None = None
     for s, features in enumerate(bumps.features):
         parts = [Statistics(*(array[s, k] for array in sums)) for k in range(bumps.folds)]
@@ -271,9 +272,6 @@ def nothing(bumps: Bumps) -> Statistics:
     """
     lead, width = (len(bumps.features), bumps.folds), 1 + len(bumps.features[0].centres)
     shapes: dict[str, tuple[int, ...]] = {"n_target": (), "n_train": (), "target_sum": (width,), "train_sum": (width,)}
-    shapes |= {
-        "target_outer": (1, 1),
-        "train_outer": (width, width),
-    }  # for relative ratios alone
+    shapes |= {"train_outer": (width, width), "target_outer": (1, 1)}  # the last is for relative ratios alone
     arrays: dict[str, Any] = {name: np.zeros(lead + shape) for name, shape in shapes.items()}
     return Statistics(**arrays)
