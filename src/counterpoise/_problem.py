@@ -61,6 +61,8 @@ class Answer(NamedTuple):
     q: Array
     penalty: Array
     shift: Array
+    excess: Array | None = None
+    """E f*(s) − E s at s = (η − x)/λ, where the solver has it for less than it takes anew."""
 
 
 def pose(
@@ -184,7 +186,7 @@ def choose(problem: Problem, answer: Answer, *, uniform: Array, saturated: Array
     q = xp.where(saturated, extreme, xp.where(uniform, p, answer.q))
     penalty = xp.where(saturated, zero, xp.where(uniform, zero + xp.inf, answer.penalty))
     shift = xp.where(saturated, zero, xp.where(uniform, problem.mean, answer.shift))
-    return Answer(q, penalty, shift)
+    return Answer(q, penalty, shift, answer.excess)
 
 
 def finish(
@@ -241,16 +243,21 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     xp = problem.xp
     usual = (answer.penalty > 0) & (answer.penalty < xp.inf)
     penalty = xp.where(usual, answer.penalty, 1.0)
+    conjugate = _excess(problem, divergence, penalty, answer.shift) if answer.excess is None else answer.excess
+    (moved,) = problem.reduce.sum((answer.q - problem.p, problem.x))
+    return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)
+
+
+def _excess(problem: Problem, divergence: Divergence, penalty: Array, shift: Array) -> Array:
+    """E f*(s) − E s at s = (η − x)/λ."""
     # any shift gives a bound: one that rounding has pushed to the pole of the conjugate is moved off it
-    eps = float(xp.finfo(penalty.dtype).eps)
-    shift = xp.minimum(answer.shift, penalty * (divergence.link_limit * (1 - 2 * eps)))
+    eps = float(problem.xp.finfo(penalty.dtype).eps)
+    shift = problem.xp.minimum(shift, penalty * (divergence.link_limit * (1 - 2 * eps)))
     s = shift - problem.x
     s /= penalty
     # where the penalty is of the order of the range, rounding 1 is rounding the range
-    convex = divergence.excess(s, fine=penalty > 4)
-    (conjugate,) = problem.expect(problem.masked(convex, 0.0))
-    (moved,) = problem.reduce.sum((answer.q - problem.p, problem.x))
-    return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)
+    (mean,) = problem.expect(problem.masked(divergence.excess(s, fine=penalty > 4), 0.0))
+    return mean
 
 
 def divergence_of(problem: Problem, divergence: Divergence, q: Array) -> Array:

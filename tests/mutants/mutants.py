@@ -47,6 +47,10 @@ MUTANTS = {
     "last step backwards": ("_solvers/kl.py", "<= close, -back, 0.0)", "<= close, back, 0.0)"),
     "last step too long": ("_solvers/kl.py", "float(xp.finfo(radius.dtype).eps) ** (1 / 3)", "0.05"),
     "log-sum cancels": ("_solvers/kl.py", "fine & (xp.abs(growth) < 0.5)", "fine & (xp.abs(growth) < 0)"),
+    "share of the prior forgotten": ("_solvers/kl.py", "xp.log(mass * _share(problem))", "xp.log(mass)"),
+    "first evaluation believed": ("_solvers/kl.py", "xp.abs(back) <= close)))", "xp.abs(back) <= xp.inf)))"),
+    "known exponentials cancel": ("_solvers/kl.py", "& (penalty <= 4)", "& (penalty <= xp.inf)"),
+    "certificate of the last but one": ("_solvers/kl.py", "_twice_exp(level - slope *", "_twice_exp(0 * slope *"),
     "tilt without a centre": (
         "_solvers/kl.py",
         "centre = xp.minimum(problem.mean,",

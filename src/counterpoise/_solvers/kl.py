@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._problem import Answer, Problem
 from .._roots import find_root
@@ -12,25 +12,49 @@ from .ball import STEPS, rounding, squared
 
 
 class Tilt(NamedTuple):
-    """Weights w = p e^z at z = t(c − x), t = R/λ, and what their normalisation takes; all but w and z (..., 1)."""
+    """Weights w = e^z at z = t(c − x), t = R/λ, times the prior unless it is uniform; all but w and z (..., 1)."""
 
     t: Array
     w: Array
     z: Array
     mass: Array
+    """Σ w."""
     log_mass: Array
+    """log Σ p e^z."""
     centre: Array
 
-    def answer(self, problem: Problem) -> Answer:
-        """Normalise."""
-        penalty = 1 / problem.xp.where(self.t > 0, self.t, 1.0)
-        return Answer(self.w / self.mass, penalty, self.centre - penalty * self.log_mass)
+    def excess(self, problem: Problem, penalty: Array, shift: Array) -> Array | None:
+        """E e^s − 1 − E s at s = (η − x)/λ, by e^s = e^z e^u / Σ p e^z, if u is so small that its cube is lost."""
+        xp = problem.xp
+        slope, level = 1 / penalty - self.t, shift / penalty - self.t * self.centre + self.log_mass
+        near = (3 * float(xp.finfo(slope.dtype).eps)) ** (1 / 3)
+        # u = level − slope x, x in [0, 1]
+        if anywhere(~((xp.abs(level) < near) & (xp.abs(level - slope) < near) & (penalty <= 4))):
+            return None
+        (twice,) = problem.reduce.sum((self.w, _twice_exp(level - slope * problem.x)))
+        mean = 0.5 * twice * (_share(problem) * xp.exp(-self.log_mass))
+        return mean - 1 - (shift - problem.mean) / penalty
+
+
+def _twice_exp(u: Array) -> Array:
+    """2 e^u to second order, 2 + 2u + u² = 1 + (1 + u)², in the place of u."""
+    u += 1
+    u *= u
+    u += 1
+    return u
+
+
+def _share(problem: Problem) -> Array | float:
+    """Return what the weights of a tilt leave out of the prior."""
+    return problem.p[..., :1] if problem.even else 1.0
 
 
 def kl_penalty(problem: Problem, penalty: Array) -> Answer:
     """Exponential weights at λ/R, in closed form."""
     t = 1 / penalty
-    return _tilt(problem, t, fine=_somewhere(t < 0.25)).answer(problem)
+    tilt = _tilt(problem, t, fine=_somewhere(t < 0.25))
+    shift = tilt.centre - penalty * tilt.log_mass
+    return Answer(tilt.w / tilt.mass, penalty, shift, tilt.excess(problem, penalty, shift))
 
 
 def _somewhere(mask: Array) -> Array | None:
@@ -44,15 +68,16 @@ def _tilt(problem: Problem, t: Array, *, fine: Array | None) -> Tilt:
     The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
     with: on a large row a fresh array costs more than the arithmetic.
     """
-    xp, p = problem.xp, problem.p
+    xp = problem.xp
     centre = xp.minimum(problem.mean, 1 / xp.where(t > 1, t, 1.0))
     z = centre - problem.x
     z *= t
     w = xp.exp(z)
-    w *= p
+    if not problem.even:
+        w *= problem.p
     (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
-    log_mass = xp.log(mass)
+    log_mass = xp.log(mass * _share(problem))
     if fine is not None:
         (growth,) = problem.expect(xp.expm1(z))
         log_mass = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mass)
@@ -71,14 +96,16 @@ def kl_ball(problem: Problem, radius: Array, done: Array) -> Answer:
         start, left = _in_single(problem, radius, left, close ** (1 / 3))
     if anywhere(left):
         start = xp.where(left, _first(problem, radius), start)
-    return _moved(xp, *_halley(problem, radius, done, start, close)).answer(problem)
+    return _moved(problem, *_halley(problem, radius, done, start, close))
 
 
 def _in_single(problem: Problem, radius: Array, left: Array, close: float) -> tuple[Array, Array]:
     """Solve in float32, which errs by a few 1e-7/√ρ; return the roots and the rows that are still left."""
     xp, dtype = problem.xp, problem.xp.float32
     tried = left & (radius > 2.0**-14)  # below, the series errs less
-    problem = problem._replace(**{k: xp.astype(getattr(problem, k), dtype) for k in ("p", "x", "mean")})
+    p = problem.p[..., :1] if problem.even else problem.p  # a share is all that is asked of a uniform one
+    p, x, mean = (xp.astype(a, dtype) for a in (p, problem.x, problem.mean))
+    problem = problem._replace(p=p, x=x, mean=mean)
     rho = xp.astype(xp.where(tried, radius, 1.0), dtype)
     tilt, step, *_ = _halley(problem, rho, ~tried, _first(problem, rho), close)
     found = xp.astype(tilt.t * (1 + step), radius.dtype)
@@ -93,13 +120,16 @@ def _halley(
     xp = problem.xp
     tiny = radius < 1 / 64
     fine = _somewhere(tiny)
-    noise = rounding(problem, radius)
-    noise += 2 * float(xp.finfo(start.dtype).eps) / xp.sqrt(xp.where(tiny, xp.inf, radius))
-    one, zero = xp.ones_like(radius), xp.zeros_like(radius)
-    _, back, mean, second, *last = find_root(
-        xp, lambda t: _step(problem, radius, t, fine=fine), start, low=zero, high=one + xp.inf, done=done, noise=noise,
-        steps=STEPS, close=close, kept=(zero, zero, zero, one, problem.x, problem.x, one, zero, zero),
-    )  # fmt: skip
+    first = _step(problem, radius, start, fine=fine)
+    _, steep, back, mean, second, *last = first
+    if anywhere(~(done | ((steep > 0) & (xp.abs(back) <= close)))):
+        noise = rounding(problem, radius)
+        noise += 2 * float(xp.finfo(start.dtype).eps) / xp.sqrt(xp.where(tiny, xp.inf, radius))
+        zero = xp.zeros_like(radius)
+        _, back, mean, second, *last = find_root(
+            xp, lambda t: first if t is start else _step(problem, radius, t, fine=fine), start, low=zero,
+            high=zero + xp.inf, done=done, noise=noise, steps=STEPS, close=close, kept=first[2:],
+        )  # fmt: skip
     return Tilt(*last), xp.where(xp.abs(back) <= close, -back, 0.0), mean, second
 
 
@@ -124,16 +154,17 @@ def _step(problem: Problem, radius: Array, t: Array, *, fine: Array | None) -> t
     return gap, steep, gap / xp.where(steep > 0, steep * t, 1.0), mean, second, *tilt
 
 
-def _moved(xp: Any, tilt: Tilt, step: Array, mean: Array, second: Array) -> Tilt:
+def _moved(problem: Problem, tilt: Tilt, step: Array, mean: Array, second: Array) -> Answer:
     """Move t by a small relative step: e^{z step} to second order, whose moments of z are known."""
+    xp = problem.xp
+    t = tilt.t * (1 + step)
+    penalty = 1 / xp.where(t > 0, t, 1.0)
     growth = step * (mean + 0.5 * step * second)
-    log_mass = tilt.log_mass + xp.log1p(growth)
-    twice = tilt.z * step  # 2 + 2u + u² = 1 + (1 + u)²
-    twice += 1
-    twice *= twice
-    twice += 1
-    twice *= tilt.w
-    return tilt._replace(t=tilt.t * (1 + step), w=twice, mass=2 * (tilt.mass * (1 + growth)), log_mass=log_mass)
+    q = _twice_exp(tilt.z * step)
+    q *= tilt.w
+    q /= 2 * (tilt.mass * (1 + growth))
+    shift = tilt.centre - penalty * (tilt.log_mass + xp.log1p(growth))
+    return Answer(q, penalty, shift, tilt.excess(problem, penalty, shift))
 
 
 def _first(problem: Problem, radius: Array) -> Array:
