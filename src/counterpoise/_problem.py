@@ -12,6 +12,9 @@ from ._divergence import Divergence
 from ._types import AllReduce, Array, Solution, Status
 from ._xp import Reduce, aligned, amount, anywhere, is_traced, namespace
 
+FINE = 4.0
+"""Penalty in units of the range up to which rounding 1 is as good as rounding the range."""
+
 Term = Array | tuple[Array, Array]
 
 
@@ -243,20 +246,19 @@ def certificate(problem: Problem, divergence: Divergence, answer: Answer, budget
     xp = problem.xp
     usual = (answer.penalty > 0) & (answer.penalty < xp.inf)
     penalty = xp.where(usual, answer.penalty, 1.0)
-    conjugate = _excess(problem, divergence, penalty, answer.shift) if answer.excess is None else answer.excess
+    conjugate = excess(problem, divergence, penalty, answer.shift) if answer.excess is None else answer.excess
     (moved,) = problem.reduce.sum((answer.q - problem.p, problem.x))
     return xp.where(usual, penalty * (conjugate + budget) + moved, 0.0)
 
 
-def _excess(problem: Problem, divergence: Divergence, penalty: Array, shift: Array) -> Array:
+def excess(problem: Problem, divergence: Divergence, penalty: Array, shift: Array) -> Array:
     """E f*(s) − E s at s = (η − x)/λ."""
     # any shift gives a bound: one that rounding has pushed to the pole of the conjugate is moved off it
     eps = float(problem.xp.finfo(penalty.dtype).eps)
     shift = problem.xp.minimum(shift, penalty * (divergence.link_limit * (1 - 2 * eps)))
     s = shift - problem.x
     s /= penalty
-    # where the penalty is of the order of the range, rounding 1 is rounding the range
-    (mean,) = problem.expect(problem.masked(divergence.excess(s, fine=penalty > 4), 0.0))
+    (mean,) = problem.expect(problem.masked(divergence.excess(s, fine=penalty > FINE), 0.0))
     return mean
 
 

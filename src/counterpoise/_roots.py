@@ -89,7 +89,7 @@ def find_root(
         growth = xp.minimum(xp.maximum(ratio, 8.0), 1e8) ** 2
         far = xp.where(lo > 0, lo, xp.maximum(hi / growth / growth, tiny))
         middle = xp.where(hi > 4 * lo, xp.sqrt(far) * xp.sqrt(hi), lo + (hi - lo) / 2)
-        return xp.where(hi < xp.inf, middle, xp.minimum(x * growth, huge))
+        return xp.where(hi < xp.inf, middle, xp.minimum(x, huge / growth) * growth)
 
     def step(x: Array, lo: Array, hi: Array, x0: Array, v0: Array, last: Array, *rest: Array) -> State:
         stop = rest[-1]

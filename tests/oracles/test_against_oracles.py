@@ -1,12 +1,15 @@
 """Against independent methods: 40-digit bisection, an interior-point solver, a linear programme, exact fractions."""
 
 import itertools
+import math
 
 import cvxpy
 import mpmath as mp
 import numpy as np
 import pytest
 from formulas import SMOOTH, VERBS, largest_radius
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from oracles import exact
 from scipy.optimize import linprog
 
@@ -47,6 +50,30 @@ def test_weights_and_value_to_nine_digits(d, verb):
         assert abs(float(solution.value) - float(value)) <= 1e-12 * np.ptp(losses)
         narrow = verb(losses.astype(np.float32), d, amount, prior=prior.astype(np.float32))
         assert abs(float(narrow.value) - float(value)) <= 1e-5 * np.ptp(losses)
+
+
+@both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_chi_square_where_the_largest_losses_have_next_to_no_prior(verb, dtype, data):
+    eps = float(np.finfo(dtype).eps)
+    n = data.draw(st.integers(2, 6))
+    losses = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), dtype=dtype)
+    assume(np.ptp(losses) > 0)
+    logs = data.draw(st.lists(st.floats(1.2 * math.log(eps), 0.0), min_size=n, max_size=n))
+    prior = np.exp(logs).astype(dtype)
+    share = data.draw(st.floats(1e-3, 0.999))
+    if verb is cp.constrained:
+        top = prior[losses == losses.max()].astype(float).sum() / prior.astype(float).sum()
+        assume(top < 0.9)
+        amount = float(dtype(share * (1 / top - 1)))
+        want = exact.shrunk(losses.tolist(), prior.tolist(), radius=amount)
+    else:
+        amount = float(dtype(eps**share))
+        want = exact.shrunk(losses.tolist(), prior.tolist(), penalty=amount)
+    solution = verb(losses, cp.ChiSquare(), amount, prior=prior)
+    assert int(solution.status) == cp.Status.CONVERGED
+    np.testing.assert_allclose(solution.weights.astype(float), np.array(want, dtype=float), rtol=0, atol=32 * eps)
 
 
 CONVEX = {

@@ -8,7 +8,11 @@ from typing import NamedTuple
 from .._problem import Answer, Problem
 from .._roots import State, iterate
 from .._types import Array
+from .._xp import anywhere
 from .ball import STEPS
+
+CLOSE = 8
+"""Most steps among atoms that lie within a few roundings of each other."""
 
 
 class Active(NamedTuple):
@@ -49,21 +53,32 @@ def chi_square_ball(problem: Problem, radius: Array, done: Array) -> Answer:
 
 
 def _shrink(problem: Problem, edge: Callable[[Active, Array], Array], start: Array, done: Array) -> Answer:
-    """Iterate δ = edge({x < δ}); take the last step with x counted from the atom below δ, which resolves its weight."""
+    """Iterate δ = edge({x < δ}); take the last step with x counted from the last atom, which resolves its weight.
+
+    An atom that carries most of the prior may matter although δ is above it by less than a rounding: the last atom is
+    looked for a little beyond δ, and dropped again should its own distances say so.
+    """
     xp, p, x = problem.xp, problem.p, problem.x
 
-    def below(delta: Array) -> Array:
+    def below(x: Array, delta: Array) -> Array:
         inside = xp.astype(x < delta, p.dtype)  # products with it, as a choice costs eight times as much
         return inside if problem.even else inside * p
 
-    def step(delta: Array, stop: Array) -> State:
-        new = xp.minimum(edge(_moments(problem, below(delta), x), x), delta)
-        return xp.where(stop, delta, new), stop | (new >= delta)
+    def settle(x: Array, delta: Array, done: Array, steps: int) -> Array:
+        def step(delta: Array, stop: Array) -> State:
+            new = xp.minimum(edge(_moments(problem, below(x, delta), x), x), delta)
+            return xp.where(stop, delta, new), stop | (new >= delta)
 
-    delta, _ = iterate(xp, step, (xp.where(done, 2.0, start), done), steps=STEPS)
-    atom = problem.reduce.max(xp.astype(problem.live & (x < delta), p.dtype) * x)
+        return iterate(xp, step, (delta, done), steps=steps)[0]
+
+    delta = settle(x, xp.where(done, 2.0, start), done, STEPS)
+    beyond = delta * (1 + 8 * float(xp.finfo(x.dtype).eps))
+    atom = problem.reduce.max(xp.astype(problem.live & (x < beyond), p.dtype) * x)
     y = x - atom
-    active = _moments(problem, below(delta), y)
+    inside, doubtful = beyond - atom, atom >= delta
+    if anywhere(doubtful):
+        inside = settle(y, inside, ~doubtful | done, CLOSE)
+    active = _moments(problem, below(y, inside), y)
     last = edge(active, y)
     reach = xp.where(last < xp.inf, last, xp.where(delta < xp.inf, delta - atom, 1.0))
     w = xp.maximum(reach - y, 0.0)

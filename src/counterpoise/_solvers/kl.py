@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import Answer, Problem
+from .._problem import FINE, Answer, Problem, excess
 from .._roots import find_root
 from .._types import Array
 from .._xp import anywhere, is_traced
+from ..divergences import KL
 from .ball import STEPS, rounding, squared
 
 
 class Tilt(NamedTuple):
-    """Weights w = e^z at z = t(c − x), t = R/λ, times the prior unless it is uniform; all but w and z (..., 1)."""
+    """Weights w = p e^z at z = t(c − x), t = R/λ, and what their normalisation takes; all but w and z (..., 1)."""
 
     t: Array
     w: Array
     z: Array
     mass: Array
-    """Σ w."""
     log_mass: Array
-    """log Σ p e^z."""
     centre: Array
 
-    def excess(self, problem: Problem, penalty: Array, shift: Array) -> Array | None:
-        """E e^s − 1 − E s at s = (η − x)/λ, by e^s = e^z e^u / Σ p e^z, if u is so small that its cube is lost."""
+    def answer(self, problem: Problem, q: Array, penalty: Array, log_mass: Array) -> Answer:
+        """Return these weights, or some nearby, with E f*(s) − E s for their certificate."""
+        shift = self.centre - penalty * log_mass
+        return Answer(q, penalty, shift, self._excess(problem, penalty, shift))
+
+    def _excess(self, problem: Problem, penalty: Array, shift: Array) -> Array:
+        """E e^s − 1 − E s at s = (η − x)/λ, by e^s = e^z e^u / Σ p e^z where u is so small that its cube is lost."""
         xp = problem.xp
         slope, level = 1 / penalty - self.t, shift / penalty - self.t * self.centre + self.log_mass
-        near = (3 * float(xp.finfo(slope.dtype).eps)) ** (1 / 3)
-        # u = level − slope x, x in [0, 1]
-        if anywhere(~((xp.abs(level) < near) & (xp.abs(level - slope) < near) & (penalty <= 4))):
-            return None
-        (twice,) = problem.reduce.sum((self.w, _twice_exp(level - slope * problem.x)))
-        mean = 0.5 * twice * (_share(problem) * xp.exp(-self.log_mass))
-        return mean - 1 - (shift - problem.mean) / penalty
+        close = (3 * float(xp.finfo(slope.dtype).eps)) ** (1 / 3)
+        near = (xp.abs(level) < close) & (xp.abs(level - slope) < close) & (penalty <= FINE)
+        u = xp.where(near, level, 0.0) - xp.where(near, slope, 0.0) * problem.x  # x in [0, 1]
+        (twice,) = problem.reduce.sum((self.w, _twice_exp(u)))
+        known = 0.5 * twice * xp.exp(-self.log_mass) - 1 - (shift - problem.mean) / penalty
+        return xp.where(near, known, excess(problem, KL(), penalty, shift)) if anywhere(~near) else known
 
 
 def _twice_exp(u: Array) -> Array:
@@ -44,17 +47,11 @@ def _twice_exp(u: Array) -> Array:
     return u
 
 
-def _share(problem: Problem) -> Array | float:
-    """Return what the weights of a tilt leave out of the prior."""
-    return problem.p[..., :1] if problem.even else 1.0
-
-
 def kl_penalty(problem: Problem, penalty: Array) -> Answer:
     """Exponential weights at λ/R, in closed form."""
     t = 1 / penalty
-    tilt = _tilt(problem, t, fine=_somewhere(t < 0.25))
-    shift = tilt.centre - penalty * tilt.log_mass
-    return Answer(tilt.w / tilt.mass, penalty, shift, tilt.excess(problem, penalty, shift))
+    tilt = _tilt(problem, t, fine=_somewhere(t < 1 / FINE))
+    return tilt.answer(problem, tilt.w / tilt.mass, penalty, tilt.log_mass)
 
 
 def _somewhere(mask: Array) -> Array | None:
@@ -68,16 +65,15 @@ def _tilt(problem: Problem, t: Array, *, fine: Array | None) -> Tilt:
     The centre c keeps small t from cancelling and large t from underflowing. Products go into arrays that are done
     with: on a large row a fresh array costs more than the arithmetic.
     """
-    xp = problem.xp
+    xp, p = problem.xp, problem.p
     centre = xp.minimum(problem.mean, 1 / xp.where(t > 1, t, 1.0))
     z = centre - problem.x
     z *= t
     w = xp.exp(z)
-    if not problem.even:
-        w *= problem.p
+    w *= p
     (mass,) = problem.reduce.sum(w)
     mass = xp.where(mass > 0, mass, 1.0)
-    log_mass = xp.log(mass * _share(problem))
+    log_mass = xp.log(mass)
     if fine is not None:
         (growth,) = problem.expect(xp.expm1(z))
         log_mass = xp.where(fine & (xp.abs(growth) < 0.5), xp.log1p(xp.maximum(growth, -0.5)), log_mass)
@@ -103,11 +99,10 @@ def _in_single(problem: Problem, radius: Array, left: Array, close: float) -> tu
     """Solve in float32, which errs by a few 1e-7/√ρ; return the roots and the rows that are still left."""
     xp, dtype = problem.xp, problem.xp.float32
     tried = left & (radius > 2.0**-14)  # below, the series errs less
-    p = problem.p[..., :1] if problem.even else problem.p  # a share is all that is asked of a uniform one
-    p, x, mean = (xp.astype(a, dtype) for a in (p, problem.x, problem.mean))
-    problem = problem._replace(p=p, x=x, mean=mean)
+    problem = problem._replace(**{k: xp.astype(getattr(problem, k), dtype) for k in ("p", "x", "mean")})
     rho = xp.astype(xp.where(tried, radius, 1.0), dtype)
-    tilt, step, *_ = _halley(problem, rho, ~tried, _first(problem, rho), close)
+    start = xp.where(tried, _first(problem, rho), 1.0)
+    tilt, step, *_ = _halley(problem, rho, ~tried, start, close)
     found = xp.astype(tilt.t * (1 + step), radius.dtype)
     solved = tried & (found > 0) & (found < xp.inf)
     return xp.where(solved, found, 1.0), left & ~solved
@@ -147,7 +142,7 @@ def _step(problem: Problem, radius: Array, t: Array, *, fine: Array | None) -> t
     value = mean - tilt.log_mass
     gap, slope = squared(xp, value, variance / t, radius)
     # d²√D/dt² from D' = V/t and D'' = (V + κ₃)/t²
-    bend = (variance + skew) / (t * t) - 2 * slope * slope
+    bend = (variance + skew) / t / t - 2 * slope * slope  # t² may overflow float32
     bend = bend / (2 * xp.where(value > 0, xp.sqrt(xp.where(value > 0, value, 1.0)), 1.0))
     steep = slope - gap * bend / (2 * xp.where(slope > 0, slope, 1.0))
     steep = xp.where(steep > 0.5 * slope, steep, slope)
@@ -163,8 +158,7 @@ def _moved(problem: Problem, tilt: Tilt, step: Array, mean: Array, second: Array
     q = _twice_exp(tilt.z * step)
     q *= tilt.w
     q /= 2 * (tilt.mass * (1 + growth))
-    shift = tilt.centre - penalty * (tilt.log_mass + xp.log1p(growth))
-    return Answer(q, penalty, shift, tilt.excess(problem, penalty, shift))
+    return tilt.answer(problem, q, penalty, tilt.log_mass + xp.log1p(growth))
 
 
 def _first(problem: Problem, radius: Array) -> Array:
