@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -17,7 +16,8 @@ from sklearn.utils import _safe_indexing as rows_of
 
 from counterpoise.ratios.probability import log_ratio_from_log_odds
 
-from ._folds import deal
+from ._calibration import calibration, check_calibrate, held_out
+from ._linear_ratio import Linear, averaged
 
 __all__ = ["ClassSizes", "Member", "fit_member", "mean_log_ratio", "refuse_non_finite"]
 
@@ -85,26 +85,14 @@ def mean_log_ratio(members: Sequence[Sequence[Member]], X: Any) -> Floats:
     known = [[form for form in fold if form is not None] for fold in forms]
     if any(None in fold for fold in forms):
         return np.asarray(np.mean([[member.log_ratio(X) for member in fold] for fold in members], axis=0).T)
-    # Around one centre: the models' own differ in their last digits, and features may lie far from 0.
-    centre = known[0][0].centre
-    slope = np.mean([[form.slope for form in fold] for fold in known], axis=0)
-    level = [[form.level + form.slope @ (centre - form.centre) for form in fold] for fold in known]
-    return np.asarray((X - centre) @ slope.T + np.mean(level, axis=0))
+    return averaged(known, X)
 
 
 def _is_matrix(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f"
 
 
-class _Linear(NamedTuple):
-    """log ratio = (x - centre) @ slope + level."""
-
-    centre: Floats
-    slope: Floats
-    level: float
-
-
-def _linear(member: Member) -> _Linear | None:
+def _linear(member: Member) -> Linear | None:
     """Return the linear function that a member is, if it is a logistic regression, standardised or not."""
     model = member.model
     steps = [step for _, step in model.steps] if type(model) is Pipeline else [model]
@@ -118,7 +106,7 @@ def _linear(member: Member) -> _Linear | None:
     elif len(steps) > 1:
         return None
     (raw,) = log_ratio_from_log_odds(np.asarray([[level]]), n_target=member.n_target, n_other=member.n_other)[:, 0]
-    return _Linear(centre, member.scale * slope, float(member.scale * raw + member.shift))
+    return Linear(centre, member.scale * slope, float(member.scale * raw + member.shift))
 
 
 def fit_member(
@@ -155,24 +143,16 @@ def fit_member(
     Member
         Ready to weigh other rows. Options or classifiers that do not fit raise ValueError.
     """
-    if calibrate not in (None, "temperature", "platt"):
-        raise ValueError(f"calibrate is {calibrate!r}; None, 'temperature' or 'platt' is needed")
+    check_calibrate(calibrate)
     if calibrate is None:
         return _fit(model, X, is_target, calibrate, class_sizes)
-    n_folds = min(3, int(is_target.sum()), int((~is_target).sum()))
-    if n_folds < 2:
-        raise ValueError(f"calibrate={calibrate!r} holds out two samples of each class; add samples")
-    held_out = np.empty(len(is_target))
-    fold = deal(is_target, groups, n_folds=n_folds, seed=seed)
-    for number in range(n_folds):
-        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        if not len(test):  # fewer groups than folds
-            continue
-        if is_target[train].all() or not is_target[train].any():
-            raise ValueError("a group holds all samples of a class: calibration has none; use finer groups")
+
+    def log_ratio(train: NDArray[np.int64], test: NDArray[np.int64]) -> Floats:
         inner = _fit(clone(model), rows_of(X, train), is_target[train], calibrate, class_sizes)
-        held_out[test] = inner.log_ratio(rows_of(X, test))
-    scale, shift = _calibration(held_out, is_target, shift=calibrate == "platt")
+        return inner.log_ratio(rows_of(X, test))
+
+    held = held_out(log_ratio, is_target, calibrate=calibrate, seed=seed, groups=groups)
+    scale, shift = calibration(held, is_target, shift=calibrate == "platt")
     fitted = _fit(model, X, is_target, calibrate, class_sizes)
     return Member(fitted.model, fitted.link, fitted.n_target, fitted.n_other, scale, shift)
 
@@ -264,26 +244,3 @@ def _link(model: Any, X: Any, calibrate: str | None) -> Literal["decision", "pro
     gap = np.abs(expit(model.decision_function(some)) - model.predict_proba(some)[:, 1])
     # Both are computed from one score where the link is logistic; 1e-5 leaves room for float32 models.
     return "decision" if float(gap.max()) < 1e-5 else "probability"
-
-
-def _calibration(log_ratio: Floats, is_target: Mask, *, shift: bool) -> tuple[float, float]:
-    """Return scale >= 0 and shift that maximise the held-out likelihood, with Platt's smoothed labels.
-
-    The smoothed labels (n+1)/(n+2) keep the scale finite where the classes are separated: Platt (1999),
-    section 2.2.
-    """
-    n_target, n_other = float(is_target.sum()), float((~is_target).sum())
-    labels = np.where(is_target, (n_target + 1.0) / (n_target + 2.0), 1.0 / (n_other + 2.0))
-    prior = np.log(n_target) - np.log(n_other)
-
-    def loss(parameters: Floats) -> tuple[float, Floats]:
-        log_odds = parameters[0] * log_ratio + parameters[1] + prior
-        residual = expit(log_odds) - labels
-        value = float(np.mean(np.logaddexp(0.0, log_odds) - labels * log_odds))
-        return value, np.asarray([np.mean(residual * log_ratio), np.mean(residual)])
-
-    free = (None, None) if shift else (0.0, 0.0)
-    found = minimize(loss, np.asarray([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, None), free])
-    if not found.success:
-        raise ValueError(f"the calibration did not converge: {found.message}")
-    return float(found.x[0]), float(found.x[1])

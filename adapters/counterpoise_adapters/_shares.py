@@ -1,16 +1,85 @@
 """Labels of sources and their shares of the training data: read, completed and checked."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.ratios.probability import mixture_ratio
+from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 
-__all__ = ["Shares", "settle_labels", "settle_shares"]
+__all__ = ["Joint", "Shares", "settle_labels", "settle_shares"]
 
+Floats = NDArray[np.float64]
 Shares = Mapping[Any, float] | Sequence[float]
+
+
+class Joint(NamedTuple):
+    """How log ratios of the target to its sources become one ratio.
+
+    Parameters
+    ----------
+    odds : float
+        Rows of the target per other row.
+    target_share : float, optional
+        None where the one source is a sample of the whole training data.
+    other_shares : list of float, optional
+        Of the sources.
+    """
+
+    odds: float
+    target_share: float | None
+    other_shares: list[float] | None
+
+    @classmethod
+    def of(
+        cls, target_share: float | None, other_shares: Shares | None, *, others: str, sources: list[Any],
+        n_target: int, n_other: list[int],
+    ) -> Self:  # fmt: skip
+        """Settle the shares.
+
+        Parameters
+        ----------
+        target_share, other_shares, sources, n_target, n_other
+            As in `settle_shares`.
+        others : {"sources", "mixture"}
+            As in `ClassifierRatio`.
+        """
+        odds = n_target / sum(n_other)
+        if others != "mixture":
+            shares = settle_shares(target_share, other_shares, sources=sources, n_target=n_target, n_other=n_other)
+            return cls(odds, *shares)
+        if target_share is not None or other_shares is not None:
+            raise ValueError("others='mixture' needs no shares: the other rows are the mixture already")
+        return cls(odds, None, None)
+
+    def ratio(self, log_ratio: Floats) -> Floats:
+        """Return dQ0/dP.
+
+        Parameters
+        ----------
+        log_ratio : array, shape (n, sources)
+            In nats.
+        """
+        if self.target_share is None or self.other_shares is None:
+            return np.asarray(np.exp(log_ratio[:, 0]))
+        return np.asarray(mixture_ratio(log_ratio, target_share=self.target_share, other_shares=self.other_shares))
+
+    def log_odds(self, log_ratio: Floats) -> Floats:
+        """Return the log-odds that a row is a target row.
+
+        Parameters
+        ----------
+        log_ratio : array, shape (n, sources)
+            In nats.
+        """
+        if self.target_share is None or self.other_shares is None:
+            return np.asarray(log_ratio[:, 0] + np.log(self.odds))
+        rest = sum(self.other_shares)  # 1 − α up to rounding, which must not push a share above 1
+        against = log_mixture_ratio(
+            log_ratio, target_share=0.0, other_shares=[share / rest for share in self.other_shares]
+        )
+        return np.asarray(against + np.log(self.target_share / rest))
 
 
 def settle_labels(labels: NDArray[Any], target: Any, others: str) -> tuple[NDArray[Any], NDArray[Any], Any]:

@@ -16,13 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing as rows_of
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
-
 from ._folds import assign_folds
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
-from ._shares import Shares, settle_labels, settle_shares
+from ._shares import Joint, Shares, settle_labels
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
@@ -260,18 +258,10 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             In nats.
         """
         check_is_fitted(self, "members_")
-        if self.target_share_ is None or self.other_shares_ is None:
-            return np.asarray(log_ratio[:, 0] + np.log(self._odds))
-        rest = sum(self.other_shares_)  # 1 − α up to rounding, which must not push a share above 1
-        against = log_mixture_ratio(
-            log_ratio, target_share=0.0, other_shares=[share / rest for share in self.other_shares_]
-        )
-        return np.asarray(against + np.log(self.target_share_ / rest))
+        return self._joint.log_odds(log_ratio)
 
     def _join(self, log_ratio: Floats) -> Floats:
-        if self.target_share_ is None or self.other_shares_ is None:
-            return np.asarray(np.exp(log_ratio[:, 0]))
-        return np.asarray(mixture_ratio(log_ratio, target_share=self.target_share_, other_shares=self.other_shares_))
+        return self._joint.ratio(log_ratio)
 
     def _read(self, X: Any, y: ArrayLike) -> NDArray[Any]:
         """Check the input and settle the labels and shares."""
@@ -287,14 +277,8 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def _settle_shares(self, counts: dict[Any, int]) -> None:
         sources = self.sources_.tolist()
-        n_target, n_other = counts[self.target_], [counts[source] for source in sources]
-        self._odds = n_target / sum(n_other)
-        self.target_share_: float | None = None
-        self.other_shares_: list[float] | None = None
-        if self.others == "mixture":
-            if self.target_share is not None or self.other_shares is not None:
-                raise ValueError("others='mixture' needs no shares: the other rows are the mixture already")
-            return
-        self.target_share_, self.other_shares_ = settle_shares(
-            self.target_share, self.other_shares, sources=sources, n_target=n_target, n_other=n_other
-        )
+        self._joint = Joint.of(
+            self.target_share, self.other_shares, others=self.others, sources=sources,
+            n_target=counts[self.target_], n_other=[counts[source] for source in sources],
+        )  # fmt: skip
+        self.target_share_, self.other_shares_ = self._joint.target_share, self._joint.other_shares

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from counterpoise_adapters.corpus.sample import digests, digests_of
 
 from .errors import InputError
+from .models import dense_model, hashed_model
 from .rows import NumberedRow, Place, Row, numbers_of, text_of
 
 __all__ = ["Featuriser", "Matrix", "make_featuriser", "stack"]
@@ -49,8 +50,14 @@ class Featuriser(Protocol):
         """Return a number per row, equal for rows with equal content."""
         ...
 
-    def classifier(self, *, seed: int) -> Any:
-        """Return an unfitted scikit-learn classifier that suits these features."""
+    def model(self, **how: Any) -> Any:
+        """Return an unfitted cross-fit that suits these features.
+
+        Parameters
+        ----------
+        **how
+            As `models.dense_model` takes it.
+        """
         ...
 
 
@@ -155,15 +162,8 @@ class HashedText(_Text):
 
         return sparse.hstack(blocks, format="csr")
 
-    def classifier(self, *, seed: int) -> Any:
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
-        return make_pipeline(
-            TfidfTransformer(sublinear_tf=True),
-            LogisticRegression(C=10.0, solver="liblinear", dual=True, max_iter=1000, random_state=seed),
-        )
+    def model(self, **how: Any) -> Any:
+        return hashed_model(**how)
 
 
 class EmbeddedText(_Text):
@@ -211,8 +211,8 @@ class EmbeddedText(_Text):
             blocks.append(block)
         return np.concatenate(blocks, axis=1)
 
-    def classifier(self, *, seed: int) -> Any:
-        return _dense_classifier(seed)
+    def model(self, **how: Any) -> Any:
+        return dense_model(**how)
 
 
 class ColumnFeatures:
@@ -247,8 +247,8 @@ class ColumnFeatures:
     def keys(self, rows: Sequence[NumberedRow], *, path: Place) -> NDArray[np.uint64]:
         return digests(self.matrix(rows, path=path))
 
-    def classifier(self, *, seed: int) -> Any:
-        return _dense_classifier(seed)
+    def model(self, **how: Any) -> Any:
+        return dense_model(**how)
 
     def _line(self, row: Row, path: Place, number: int) -> list[float]:
         if not self._names:
@@ -272,14 +272,6 @@ class ColumnFeatures:
             matches = [name for name in row if fnmatchcase(str(name), pattern)] or [pattern]
             names += [name for name in matches if name not in names]
         return names
-
-
-def _dense_classifier(seed: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
 
 
 def _load(name: str) -> Embedder:

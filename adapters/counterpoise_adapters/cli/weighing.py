@@ -7,7 +7,7 @@ models that did not see them.  4. Write.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from .options import InputOptions, WeighOptions, check_choices, check_options, o
 from .pairs import PairTable
 from .rows import TargetFilter
 from .scan import Scan, numbered_rows, sample_rows, scan
-
-if TYPE_CHECKING:
-    from counterpoise_adapters.sklearn import ClassifierRatio
 
 __all__ = ["Weighed", "name_sources", "run", "target_filter", "weigh_table"]
 
@@ -247,18 +244,11 @@ def _fit(
     featuriser: Featuriser,
     options: WeighOptions,
     table: Table,
-) -> "ClassifierRatio":
-    from counterpoise_adapters.sklearn import ClassifierRatio
-
+) -> Any:
     from .progress import console
 
-    model = ClassifierRatio(
-        featuriser.classifier(seed=options.seed), cv=options.folds, calibrate=options.calibrate, target=0,
-        others="sources" if inside else "mixture",
-        target_share=float(counts[0] / counts.sum()) if inside else None,
-        other_shares=(counts[1:] / counts.sum()).tolist() if inside else None,
-        random_state=options.seed,
-    )  # fmt: skip
+    shares = (counts / counts.sum()).tolist() if inside else None
+    model = featuriser.model(folds=options.folds, calibrate=options.calibrate, seed=options.seed, shares=shares)
     try:
         with console.status("fitting the classifiers, fold by fold"):
             return model.fit(matrix, source, groups=key)
@@ -269,7 +259,7 @@ def _fit(
 def _weigh_unseen(
     table: Table,
     featuriser: Featuriser,
-    model: "ClassifierRatio",
+    model: Any,
     key: NDArray[np.uint64],
     learnt_key: NDArray[np.uint64],
     learnt: NDArray[np.bool_],

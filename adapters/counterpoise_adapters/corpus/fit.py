@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from .model import CorpusModel, Lesson, load_drawn, merge_drawn, prepare
 from .sample import Draw
 from .spec import Spec
 from .tally import Scores
-
-if TYPE_CHECKING:
-    from counterpoise_adapters.sklearn import ClassifierRatio
 
 __all__ = ["Begun", "FitJob", "Fitted", "begin", "finish", "fit_fold", "warm"]
 
@@ -41,7 +38,7 @@ class Begun(NamedTuple):
 
     Parameters
     ----------
-    model : ClassifierRatio
+    model : ClassifierRatio or LinearRatio
         Unfitted.
     lesson : Lesson
         Rows to learn from.
@@ -49,7 +46,7 @@ class Begun(NamedTuple):
         How many there are.
     """
 
-    model: "ClassifierRatio"
+    model: Any
     lesson: Lesson
     folds: int
 
@@ -82,15 +79,9 @@ def begin(job: FitJob, parts: Iterable[Path | BinaryIO]) -> Begun:
     parts : iterable of Path or binary file
         What `DrawJob` wrote. Classes that cannot fill the folds raise ValueError.
     """
-    from counterpoise_adapters.sklearn import ClassifierRatio
-
-    spec, total = job.spec, sum(job.counts)
-    inside = spec.target is not None
-    model = ClassifierRatio(
-        spec.featuriser().classifier(seed=spec.seed), cv=spec.folds, calibrate=spec.calibrate, target=0,
-        others="sources" if inside else "mixture", target_share=job.counts[0] / total if inside else None,
-        other_shares=[count / total for count in job.counts[1:]] if inside else None, random_state=spec.seed,
-    )  # fmt: skip
+    spec = job.spec
+    shares = [count / sum(job.counts) for count in job.counts] if spec.target is not None else None
+    model = spec.featuriser().model(folds=spec.folds, calibrate=spec.calibrate, seed=spec.seed, shares=shares)
     lesson = prepare(merge_drawn([load_drawn(part) for part in parts]), job.draws)
     return Begun(model, lesson, len(model.assign(lesson.matrix, lesson.source, lesson.key)))
 
@@ -129,13 +120,16 @@ def finish(job: FitJob, begun: Begun, *folds: Any) -> tuple[CorpusModel, tuple[i
     return fitted, (len(order), Scores.of(model.log_odds_ + shift, lesson.source == 0))
 
 
-def warm(method: str) -> None:
+def warm(method: str, hashes: bool) -> None:
     """Load what the stages need, which takes seconds, while another process does the same.
 
     Parameters
     ----------
     method : str
         Of `Spec`.
+    hashes : bool
+        Whether features are words hashed, for which scikit-learn is loaded.
     """
-    import_module(f"{__package__}.sums" if method == "ulsif" else "counterpoise_adapters.sklearn")
-    import_module(f"{__package__}.jobs")
+    import_module(f"{__package__}.sums" if method == "ulsif" else f"{__package__}.jobs")
+    if hashes:
+        import_module("counterpoise_adapters.sklearn")

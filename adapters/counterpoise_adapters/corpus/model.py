@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,6 @@ from counterpoise_adapters.cli.errors import InputError
 from counterpoise_adapters.cli.features import Matrix, stack
 
 from .sample import Draw
-
-if TYPE_CHECKING:
-    from counterpoise_adapters.sklearn import ClassifierRatio
 
 __all__ = ["CorpusModel", "Drawn", "Lesson", "arrays_of", "load_drawn", "merge_drawn", "prepare"]
 
@@ -66,7 +63,7 @@ class CorpusModel:
 
     Parameters
     ----------
-    ratio_model : ClassifierRatio
+    ratio_model : ClassifierRatio or LinearRatio
         Fitted on the rows drawn.
     key : array of uint64, shape (m,)
         Keys of these rows, rising.
@@ -76,7 +73,7 @@ class CorpusModel:
         Added to log-odds: from the numbers of rows drawn to those of all rows.
     """
 
-    ratio_model: "ClassifierRatio"
+    ratio_model: Any
     key: Keys
     fold: Ints
     shift: float

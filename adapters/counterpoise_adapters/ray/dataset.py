@@ -147,7 +147,8 @@ def _weigh(
     taken = [name for name in spec.new_columns if name in (dataset.columns() or ())]
     if taken:
         raise InputError(f"there is a column '{taken[0]}' already; drop it, or choose other names with prefix")
-    warm_up(spec.method, workers=min(workers, spec.folds), cpus=pool_of["num_cpus"])
+    hashes = bool(spec.text) and spec.embedder is None
+    warm_up(spec.method, hashes, workers=min(workers, spec.folds), cpus=pool_of["num_cpus"])
     strata = _scan(dataset, spec, batch_size)
     if spec.target is not None:
         names, place = name_sources(strata.counts, spec.target, pool=spec.pool)

@@ -45,6 +45,8 @@ class RayEngine:
         on this machine, which `close` stops.
     method : {"classifier", "ulsif"}
         What the workers load at once.
+    hashes : bool
+        Whether they load scikit-learn at once too, for words that are hashed.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RayEngine:
         gpus: float = 0.0,
         address: str | None = None,
         method: str = "classifier",
+        hashes: bool = False,
     ) -> None:
         self._cpus, self._gpus = cpus, gpus
         self._ours = not ray.is_initialized()
@@ -82,7 +85,7 @@ class RayEngine:
             )
         most = int(room["CPU"] // cpus) if cpus else _nodes()
         self._workers = most if workers is None else min(workers, most) if cpus else workers
-        self._warming = warm_up(method, workers=self._workers, cpus=cpus)
+        self._warming = warm_up(method, hashes, workers=self._workers, cpus=cpus)
 
     @classmethod
     def of(cls, options: WeighOptions) -> "RayEngine":
@@ -95,7 +98,7 @@ class RayEngine:
         """
         return cls(
             workers=options.workers, cpus=options.worker_cpus, gpus=options.worker_gpus, address=options.ray_address,
-            method=options.method,
+            method=options.method, hashes=bool(options.text) and options.embedder is None,
         )  # fmt: skip
 
     def run(self, job: Any, shards: Sequence[Shard], *, featurises: bool = False) -> Iterator[Outcome]:
@@ -173,19 +176,19 @@ class RayEngine:
             ray.shutdown()
 
 
-def warm_up(method: str, *, workers: int, cpus: float) -> list[Any]:
+def warm_up(method: str, hashes: bool, *, workers: int, cpus: float) -> list[Any]:
     """Let workers load the libraries, which takes seconds, as soon as they are there; return references to keep.
 
     Parameters
     ----------
-    method : str
-        Of `Spec`.
+    method, hashes
+        As in `RayEngine`.
     workers : int
         How many there are.
     cpus : float
         Of each.
     """
-    return [_warm.options(num_cpus=cpus).remote(method) for _ in range(workers)]
+    return [_warm.options(num_cpus=cpus).remote(method, hashes) for _ in range(workers)]
 
 
 def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float) -> Fitted:

@@ -1,0 +1,123 @@
+"""The classifier of dense features, which does without scikit-learn: scikit-learn's optimum, and its calibration."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from counterpoise_adapters._calibration import calibration
+from counterpoise_adapters._linear_ratio import LinearRatio
+from counterpoise_adapters.sklearn import ClassifierRatio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+SHARES = {"target_share": 0.2, "other_shares": [0.5, 0.3], "others": "sources"}
+MIXTURE = {"target_share": None, "other_shares": None, "others": "mixture"}
+
+
+def samples(n=900, d=5, sources=2, seed=0, gap=0.6):
+    """Rows of the target, label 0, and of sources; columns of unlike units, one of them constant."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, sources + 1, n)
+    y[: 12 * (sources + 1)] = np.tile(np.arange(sources + 1), 12)
+    X = generator.normal(size=(n, d)) + gap * np.outer(y, generator.normal(size=d))
+    X = X * 10.0 ** np.arange(-2, d - 2) + 50.0
+    X[:, 1] = 0.1
+    return X, y
+
+
+def peer(**how):
+    """scikit-learn's own fit, to a tolerance at which its answer can be compared."""
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=10_000, tol=1e-9))
+    return ClassifierRatio(pipeline, target=0, **how)
+
+
+@pytest.mark.parametrize("calibrate", [None, "temperature", "platt"])
+@pytest.mark.parametrize(("shares", "sources"), [(SHARES, 2), (MIXTURE, 1)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_it_is_the_optimum_that_scikit_learn_looks_for(calibrate, shares, sources, grouped):
+    X, y = samples(sources=sources)
+    groups = np.arange(len(y)) // 3 if grouped else np.arange(len(y))
+    how = {"cv": 4, "calibrate": calibrate, "random_state": 3, **shares}
+    ours, theirs = (make(**how).fit(X, y, groups) for make in (LinearRatio, peer))
+    np.testing.assert_array_equal(ours.fold_, theirs.fold_)
+    np.testing.assert_allclose(ours.log_ratio_, theirs.log_ratio_, atol=2e-5)
+    np.testing.assert_allclose(ours.log_odds_, theirs.log_odds_, atol=2e-5)
+    new, _ = samples(seed=1, sources=sources)
+    fold = np.arange(len(new)) % 5 - 1
+    log_ratio = ours.predict_log_ratio(new, fold)
+    np.testing.assert_allclose(log_ratio, theirs.predict_log_ratio(new, fold), atol=2e-5)
+    np.testing.assert_allclose(ours.ratio(log_ratio), theirs.ratio(log_ratio), rtol=1e-12)
+
+
+@given(seed=st.integers(0, 10**6), gap=st.sampled_from([0.0, 0.5, 5.0, 500.0]), n=st.integers(40, 200))
+@settings(max_examples=40, deadline=None)
+def test_its_gradient_vanishes_however_far_the_samples_are_apart(seed, gap, n):
+    X, y = samples(n, 4, 1, seed, gap)
+    # With no calibration the form is the fit itself, but for the class sizes.
+    model = LinearRatio(cv=2, calibrate=None, random_state=0, **MIXTURE)
+    for number in model.assign(X, y, np.arange(n)):
+        (form,), _ = model.fit_fold(X, y, number, np.arange(n))
+        rows, labels = X[model.fold_ != number], (y == 0)[model.fold_ != number].astype(float)
+        scale = np.where(np.ptp(rows, axis=0) > 0, rows.std(axis=0), 1.0)
+        prior = np.log(labels.sum() / (1 - labels).sum())
+        chance = 1 / (1 + np.exp(-((rows - form.centre) @ form.slope + form.level + prior)))
+        off = chance - labels
+        gradient = ((rows - form.centre) / scale).T @ off + 10.0 * form.slope * scale
+        assert np.abs(np.append(gradient, off.sum())).max() < 1e-6 * n
+
+
+@given(seed=st.integers(0, 10**6), gap=st.floats(-2, 4), shift=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_calibration_has_the_least_loss_of_any_scale_above_0(seed, gap, shift):
+    generator = np.random.default_rng(seed)
+    is_target = generator.random(80) < 0.3
+    is_target[:2] = True, False
+    log_ratio = generator.normal(size=80) + gap * is_target
+    n_target, n_other = is_target.sum(), (~is_target).sum()
+    labels = np.where(is_target, (n_target + 1) / (n_target + 2), 1 / (n_other + 2))
+    prior = np.log(n_target / n_other)
+
+    def loss(free):
+        eta = free[0] * log_ratio + free[1] + prior
+        return np.mean(np.logaddexp(0.0, eta) - labels * eta)
+
+    found = calibration(log_ratio, is_target, shift=shift)
+    assert found[0] >= 0 and (shift or found[1] == 0)
+    bounds = [(0.0, None), (None, None) if shift else (0.0, 0.0)]
+    assert loss(found) <= minimize(loss, [1.0, 0.0], method="L-BFGS-B", bounds=bounds).fun + 1e-9
+
+
+def test_what_cannot_be_fitted_is_refused():
+    X, y = samples(60, sources=1)
+    how = {"cv": 3, "calibrate": "platt", "random_state": 0, **MIXTURE}
+    with pytest.raises(ValueError, match="one class only"):
+        LinearRatio(**how).fit(X, 0 * y, np.arange(60))
+    with pytest.raises(ValueError, match="cannot fill 3 folds"):
+        LinearRatio(**how).fit(X, np.arange(60) < 2, np.arange(60))
+    with pytest.raises(ValueError, match="calibrate is 'odd'"):
+        LinearRatio(**{**how, "calibrate": "odd"}).fit(X, y, np.arange(60))
+    with pytest.raises(ValueError, match="a group holds all samples of a class"):
+        LinearRatio(**{**how, "cv": 2}).fit(
+            X[:12], np.minimum(np.arange(12) // 4, 1), np.maximum(np.arange(12) // 2, np.arange(12) - 2)
+        )
+
+
+def test_dense_features_are_weighed_without_scikit_learn():
+    """Loading it takes two seconds in every worker."""
+    code = """
+import sys
+import numpy as np
+from counterpoise_adapters.corpus import jobs, run
+from counterpoise_adapters.corpus.spec import Spec
+how = dict(folds=3, calibrate="platt", seed=0, shares=[0.5, 0.5])
+y = np.arange(60) % 2
+model = Spec(features=("x",)).featuriser().model(**how).fit(np.random.default_rng(0).normal(size=(60, 3)), y)
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "numpy" in found and not {"sklearn", "scipy", "pandas"} & set(found)
