@@ -44,6 +44,7 @@ def flags_of(spec: Spec, rows: Rows, looped: bool) -> int:
     bits = (t.PRIOR, t.MASK, t.CAPS, t.METRIC)
     flags = sum(bit.value for bit, on in zip(bits, given, strict=True) if on)
     flags += t.CAPPED.value * (spec.family == "project_capped_simplex")
+    flags += t.SQUARED.value * (spec.exponent == 1.5 and spec.family in ("power_penalty", "entmax"))
     return flags + t.LOOPED.value * looped
 
 

@@ -4,43 +4,75 @@
 import triton
 import triton.language as tl
 
-from .sums import BELOW, MOMENTS, SPREAD, sums
+from .sums import BELOW, MOMENTS, RAMP, SPREAD, sums
+from .tile import PRIOR
+
+ROUNDING = tl.constexpr(2.384185791015625e-07)
 
 
 @triton.jit
-def _edge(tile, env, delta, origin, amount, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return δ from the moments of {x < δ}, counted from ``origin``; and that set's mass, mean and complement."""
-    mass, first, outside, _ = sums(tile, env, delta, origin, 0.0, MOMENTS, FLAGS, BLOCK)
+def _edge(moments, second, amount, BALL: tl.constexpr):
+    """Return δ from mass, first moment and complement of the set, and its second moment from its mean."""
+    mass, first, outside = moments
     safe = tl.where(mass > 0, mass, 1.0)
-    mean = first / safe
     if BALL:
-        second, _, _, _ = sums(tile, env, delta, origin + mean, 0.0, SPREAD, FLAGS, BLOCK)
         rest = tl.where(outside < 0.5, amount - (1 + amount) * outside, (1 + amount) * mass - 1)
         usable = (rest > 0) & (second > 0)
-        new = tl.where(
-            usable, mean + tl.sqrt(tl.where(usable, second, 1.0) / tl.where(usable, rest * safe, 1.0)), float("inf")
-        )
+        reach = tl.sqrt(tl.where(usable, second, 1.0) / tl.where(usable, rest * safe, 1.0))
+        return tl.where(usable, first / safe + reach, float("inf"))
     else:
-        new = tl.where(mass > 0, (amount + first) / safe, float("inf"))
-    return new, mass, first, outside
+        return tl.where(mass > 0, (amount + first) / safe, float("inf"))
 
 
 @triton.jit
-def shrink(tile, env, amount, start, done, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return (δ, the atom below it, reach): weights p(reach − (x − atom))₊ on {x < δ}; mass and moments of that set."""
+def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return (δ, the atom below it, reach, 1), for weights p(reach − (x − atom))₊ on {x < δ}, and that set's moments.
+
+    A ball's second moments are counted from the last set's mean (``mean`` is that of all atoms), the last set's own
+    when nothing leaves it: one look at the atoms a step. Without a prior no weight's error exceeds its rounding when
+    distances are counted from the top, since none exceeds 1; with one, an atom of little mass may lie far above all
+    others, and they are counted from the last atom of the set.
+    """
     zero = amount * 0.0
     delta = tl.where(done, 2.0, start)
+    centre = zero
+    if BALL:
+        centre = mean
     stop = done.to(tl.int32)
+    mass = zero + 1.0
+    first = zero
+    outside = zero
     steps = 0
     while (tl.min(stop) == 0) & (steps < 64):
-        new, _, _, _ = _edge(tile, env, delta, zero, amount, BALL, FLAGS, BLOCK)
-        new = tl.minimum(new, delta)
-        ended = (new >= delta).to(tl.int32)
-        delta = tl.where(stop > 0, delta, new)
+        if BALL or (PRIOR & FLAGS):
+            held, moved, beyond, second = sums(tile, env, delta, centre, 0.0, MOMENTS, FLAGS, BLOCK)
+            off = moved / tl.where(held > 0, held, 1.0)
+            new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
+            ended = (new >= delta).to(tl.int32)
+        else:
+            weight, held, _, _ = sums(tile, env, delta, zero, 0.0, RAMP, FLAGS, BLOCK)
+            beyond = 1 - held
+            off = delta - weight / tl.where(held > 0, held, 1.0)
+            new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)
+            ended = (new >= delta * (1 - ROUNDING)).to(tl.int32)
+        mass = tl.where(stop > 0, mass, held)
+        first = tl.where(stop > 0, first, (centre + off) * held)
+        outside = tl.where(stop > 0, outside, beyond)
+        delta = tl.where(stop > 0, delta, tl.minimum(new, delta))
+        if BALL:
+            centre = tl.where(stop > 0, centre, centre + off)
         stop = stop | ended
         steps += 1
-    atom, _, _, _ = sums(tile, env, delta, zero, 0.0, BELOW, FLAGS, BLOCK)
-    last, mass, first, outside = _edge(tile, env, delta, atom, amount, BALL, FLAGS, BLOCK)
-    reach = tl.where(last < float("inf"), last, tl.where(delta < float("inf"), delta - atom, 1.0))
-    # Σ p(reach − y)₊ over the set is the penalty; the caller sums it as it stores
-    return (delta, atom, reach), (mass, first, outside)
+    if PRIOR & FLAGS:
+        atom, _, _, _ = sums(tile, env, delta, zero, 0.0, BELOW, FLAGS, BLOCK)
+        inner, around, far, _ = sums(tile, env, delta, atom, 0.0, MOMENTS, FLAGS, BLOCK)
+        spread = zero
+        if BALL:
+            middle = atom + around / tl.where(inner > 0, inner, 1.0)
+            spread, _, _, _ = sums(tile, env, delta, middle, 0.0, SPREAD, FLAGS, BLOCK)
+        last = _edge((inner, around, far), spread, amount, BALL)
+        reach = tl.where(last < float("inf"), last, tl.where(delta < float("inf"), delta - atom, 1.0))
+        return (delta, atom, reach, zero + 1.0), (inner, around, far)
+    else:
+        reach = tl.where(delta < float("inf"), delta, 1.0)
+        return (delta, zero, reach, zero + 1.0), (mass, first, outside)

@@ -9,7 +9,8 @@ from .chi_square import shrink
 from .cvar import solve_cvar
 from .kl import solve_kl_ball, tilt
 from .power import power_at, solve_power
-from .tile import expm1
+from .sums import unit
+from .tile import PRIOR, expm1
 
 CHI_PENALTY = tl.constexpr(0)
 CHI_BALL = tl.constexpr(1)
@@ -26,6 +27,8 @@ ENTMAX = tl.constexpr(9)
 @triton.jit
 def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return a row's numbers: what its weights are made of, χ²'s moments, penalty, shift, and if it is known without.
+
+    The four numbers are a limit, an origin, a reach and a slope, as `finish` puts them together.
 
     ``look`` is the mass of the argmax, the mean distance from the top, and which rows have failed. Penalty and shift
     are in units of the range; a row is known where it is saturated (the argmax) or uniform (the prior).
@@ -45,22 +48,31 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
         penalty = 1 / tl.where(t > 0, t, 1.0)
         shift = centre - penalty * log_mass
-        return (t, centre, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+        return (zero + float("inf"), centre, log_mass, t), (zero, zero, zero), penalty, shift, saturated, uniform
     elif FAMILY == CVAR:
         uniform = given == 1
-        last, before, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
-        return (last, before, part), (zero, zero, zero), zero + 1.0, last, never, uniform
+        last, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
+        return (last, zero, part, zero), (zero, zero, zero), zero + 1.0, last, never, uniform
     elif FAMILY == CAPPED_SIMPLEX:
         origin, threshold = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
-        return (origin, threshold, zero), (zero, zero, zero), zero + 1.0, zero, never, never
+        return (zero + float("inf"), origin, threshold, zero), (zero, zero, zero), zero + 1.0, zero, never, never
     else:
         return _penalised(tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK)
 
 
 @triton.jit
+def _reached(env, strength, look, FLAGS: tl.constexpr):
+    """Return a bound of the threshold: of all atoms' own, and of the argmax's, whose weight is at most 1."""
+    argmass, mean, _ = look
+    if (PRIOR & FLAGS) == 0:
+        argmass = unit(env, FLAGS)  # one atom's: no pass to count ties
+    return tl.minimum(strength + mean, strength / argmass)
+
+
+@triton.jit
 def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     argmass, mean, failed = look
-    _, half, _, mass, infinite, _ = env[2]
+    _, half, _, mass, infinite, _, _ = env[2]
     if FAMILY == PROJECT_SIMPLEX:
         given = 0.5 / mass
     elif FAMILY == ENTMAX:
@@ -73,18 +85,19 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
     zero = mean * 0.0
     if FAMILY == CHI_PENALTY or FAMILY == PROJECT_SIMPLEX:
         strength = penalty * scale_of
-        numbers, moments = shrink(tile, env, strength, strength + mean, done, False, FLAGS, BLOCK)
+        start = _reached(env, strength, look, FLAGS)
+        numbers, moments = shrink(tile, env, strength, mean, start, done, False, FLAGS, BLOCK)
         return numbers, moments, penalty, zero, saturated, uniform
     elif FAMILY == KL_PENALTY:
         t = 1 / penalty
         centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
         shift = centre - penalty * log_mass
-        return (t, centre, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+        return (zero + float("inf"), centre, log_mass, t), (zero, zero, zero), penalty, shift, saturated, uniform
     else:
         tau = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         log_mass, _ = power_at(tile, env, tau, k, FLAGS, BLOCK)
         shift = tau * tl.exp(k * log_mass) * expm1(-k * log_mass) / k
-        return (tau, zero, log_mass), (zero, zero, zero), penalty, shift, saturated, uniform
+        return (zero + float("inf"), zero, log_mass, 1 / tau), (zero, zero, zero), penalty, shift, saturated, uniform
 
 
 @triton.jit
@@ -94,7 +107,7 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
     uniform = given == 0
     done = saturated | uniform | failed
     radius = tl.where(done, 1.0, given)
-    numbers, moments = shrink(tile, env, radius, mean * 0.0 + float("inf"), done, True, FLAGS, BLOCK)
+    numbers, moments = shrink(tile, env, radius, mean, mean * 0.0 + float("inf"), done, True, FLAGS, BLOCK)
     reach = numbers[2]
     return numbers, moments, (reach * moments[0] - moments[1]) / scale_of, mean * 0.0, saturated, uniform
 
@@ -103,7 +116,7 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
 def _project_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Project onto the simplex where that lies in the ball, else onto the ball."""
     _, mean, failed = look
-    _, half, _, mass, infinite, _ = env[2]
+    _, half, _, mass, infinite, _, _ = env[2]
     ball, moments, penalty, _, saturated, uniform = _chi_square_ball(
         tile, env, given, look, scale_of, FLAGS, BLOCK
     )  # fmt: skip
@@ -114,10 +127,11 @@ def _project_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: 
     plain = (infinite > 0) | (own == 0)
     stays = failed | (free == 0) | plain | (own == float("inf"))
     own = tl.where(stays & (free == 0), 1.0, own)
-    simplex, _ = shrink(tile, env, own * scale_of, own * scale_of + mean, stays, False, FLAGS, BLOCK)
+    start = _reached(env, own * scale_of, look, FLAGS)
+    simplex, _ = shrink(tile, env, own * scale_of, mean, start, stays, False, FLAGS, BLOCK)
     a = tl.where(free, simplex[0], ball[0])
     b = tl.where(free, simplex[1], ball[1])
     d = tl.where(free, simplex[2], ball[2])
     penalty = tl.where(free, own, penalty)
     uniform = tl.where(free, own == float("inf"), uniform)
-    return (a, b, d), moments, penalty, mean * 0.0, free & plain, uniform
+    return (a, b, d, mean * 0.0 + 1.0), moments, penalty, mean * 0.0, free & plain, uniform

@@ -16,8 +16,8 @@ from .families import (
     PROJECT_BALL,
     PROJECT_SIMPLEX,
 )
-from .sums import power_log
-from .tile import LOOPED, canonical, expm1, load, total
+from .sums import power_log, unit
+from .tile import LOOPED, PRIOR, SQUARED, canonical, expm1, grown, load, total
 
 GAP = tl.constexpr(6.415306e-06)
 """Largest duality gap in units of the range, ε^{3/4} of float32."""
@@ -25,30 +25,63 @@ TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def _raw(x, p, c, numbers, k, FAMILY: tl.constexpr):
-    """Return weights up to a factor a row, from the family's numbers."""
-    a, b, d = numbers
-    live = p > 0
-    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
-        return tl.where(live & (x < a), p * tl.maximum(d - (x - b), 0.0), 0.0)
-    elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        return tl.where(live, p * tl.exp(tl.where(live, a * (b - x), 0.0) - d), 0.0)
-    elif FAMILY == POWER_PENALTY or FAMILY == ENTMAX:
-        y, inside, _ = power_log(x, a, k)
-        return tl.where(live & inside, p * tl.exp(y - d), 0.0)
-    elif FAMILY == CVAR:
-        return tl.where(live, tl.where(x < a, p, tl.where(x == a, p * d, 0.0)), 0.0)
+def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
+    """Return numbers that make a row the argmax where it is saturated, the prior where it is uniform.
+
+    The slope is then too steep or too flat for any distance but 0 and, of dead atoms, infinity.
+    """
+    limit, origin, reach, slope = numbers
+    known = saturated | uniform
+    if FAMILY == CAPPED_SIMPLEX:
+        return numbers
     else:
-        return tl.where(live, tl.minimum(p * tl.maximum((a - x) + b, 0.0), c), 0.0)
+        plain = 0.0
+        if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
+            plain = 1.0
+        slope = tl.where(saturated, 1e38, tl.where(uniform, 1e-38, slope))
+        limit = tl.where(known, float("inf"), limit)
+        return limit, tl.where(known, 0.0, origin), tl.where(known, plain, reach), slope
 
 
 @triton.jit
-def _sizes(x, p, c, numbers, k, FAMILY: tl.constexpr):
-    raw = _raw(x, p, c, numbers, k, FAMILY)
-    free = p * 0.0
+def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    """Return weights over masses up to a factor a row, from the family's numbers, and their log where it is at hand."""
+    limit, origin, reach, slope = numbers
+    none = origin * 0.0
+    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
+        if PRIOR & FLAGS:
+            return tl.where(x < limit, tl.maximum(reach - (x - origin) * slope, 0.0), 0.0), none
+        else:
+            return tl.maximum(reach - x * slope, 0.0), none
+    elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        y = (origin - x) * slope - reach
+        return tl.exp(y), y
+    elif FAMILY == CVAR:
+        return tl.where(x < limit, 1.0, tl.where(x == limit, reach, 0.0)), none
+    elif SQUARED & FLAGS:
+        base = tl.maximum(1 - x * (0.5 * slope), 0.0)
+        return base * base, none
+    else:
+        y, positive, _ = power_log(x * (-k * slope), k)
+        return tl.where(positive, tl.exp(y - reach), 0.0), none
+
+
+@triton.jit
+def _clipped(x, p, c, numbers):
+    """Return weights under caps and the mass of those strictly between 0 and their cap."""
+    _, origin, threshold, _ = numbers
+    q = tl.minimum(p * tl.maximum((origin - x) + threshold, 0.0), c)
+    return q, tl.where((q > 0) & (q < c), p, 0.0)
+
+
+@triton.jit
+def _sizes(x, p, c, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     if FAMILY == CAPPED_SIMPLEX:
-        free = tl.where((raw > 0) & (raw < c), p, 0.0)
-    return total(raw), total(free)
+        q, free = _clipped(x, p, c, numbers)
+        return total(q), total(free)
+    else:
+        ratio, _ = _ratio(x, numbers, k, FAMILY, FLAGS)
+        return total(p * ratio), numbers[0] * 0.0
 
 
 @triton.jit
@@ -61,60 +94,57 @@ def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BL
         for start in range(0, n, BLOCK):
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
-            size1, free1 = _sizes(x, p, c, numbers, k, FAMILY)
+            size1, free1 = _sizes(x, p, c, numbers, k, FAMILY, FLAGS)
             size += size1
             free += free1
-        return size, free
     else:
-        return _sizes(tile[0], tile[1], tile[2], numbers, k, FAMILY)
+        size, free = _sizes(tile[0], tile[1], tile[2], numbers, k, FAMILY, FLAGS)
+    return size * unit(env, FLAGS), free
 
 
 @triton.jit
-def _final(x, p, c, numbers, k, sizes, known, FAMILY: tl.constexpr):
-    """Normalise, and put the rows whose answer is known: the prior, the argmax, NaN, or nothing."""
-    size, short, argmass = sizes
-    saturated, uniform, bad, empty = known
-    live = p > 0
-    q = _raw(x, p, c, numbers, k, FAMILY)
+def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    """Return weights, their ratios to the prior and the ratios' logs; NaN where a factor is."""
+    to_weight, to_ratio, log_ratio = factors
     if FAMILY == CAPPED_SIMPLEX:
-        free = tl.where(live & (q > 0) & (q < c), p, 0.0)
-        q = tl.where(live, tl.minimum(tl.maximum(q + short * free, 0.0), c), 0.0)
+        q, free = _clipped(x, p, c, numbers)
+        return tl.minimum(tl.maximum(q + to_ratio * free, 0.0), c) * to_weight, q, q
     else:
-        q = q / size
-        q = tl.where(uniform, p, q)
-        q = tl.where(saturated, tl.where(live & (x == 0), p / argmass, 0.0), q)
-    q = tl.where(empty, 0.0, q)
-    return tl.where(bad, float("nan"), q)
+        ratio, y = _ratio(x, numbers, k, FAMILY, FLAGS)
+        return p * (ratio * to_weight), ratio * to_ratio, y + log_ratio
 
 
 @triton.jit
-def _checks(x, p, q, bound, k, scale_of, FAMILY: tl.constexpr):
-    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ, Σ (q − p) x."""
+def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr):
+    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
     shift, penalty, level = bound
-    live = p > 0
-    r = q / tl.where(live, p, 1.0)
-    z = (shift - x) / penalty
+    live = x < float("inf")
+    x = tl.where(live, x, 0.0)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         f = 0.5 * scale_of * (r - 1) * (r - 1)
-        h = z / scale_of
-        convex = tl.where(h > -1, 0.5 * scale_of * h * h, -0.5 * scale_of - z)
+        h = (shift - x) * (1 / (penalty * scale_of))
+        m = tl.maximum(h, -1.0)
+        convex = scale_of * (0.5 * m * m + (m - h))
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        f = r * tl.log(tl.maximum(r, TINY)) - (r - 1)
+        above = grown(y, r)
+        f = tl.where(r > 0, r * y - above, 1.0)
+        z = (shift - x) * (1 / penalty)
         convex = expm1(z) - z
     elif FAMILY == POWER_PENALTY:
         y = tl.log(tl.maximum(r, TINY))
         f = (r * expm1(k * y) / k - (r - 1)) / (k + 1)
-        y, inside, _ = power_log(-z, 1.0, k)
+        z = (shift - x) * (1 / penalty)
+        y, inside, _ = power_log(z * k, k)
         convex = tl.where(inside, expm1((k + 1) * y), -1.0) / (k + 1) - z
     else:
         f = r * 0.0
         convex = tl.maximum(shift - x, 0.0) / level - (shift - x)
-    return total(q * x), total(tl.where(live, p * f, 0.0)), total(tl.where(live, p * convex, 0.0)), total((q - p) * x)
+    return total(q * x), total(tl.where(live, p * f, 0.0)), total(tl.where(live, p * convex, 0.0))
 
 
 @triton.jit
 def write(
-    tile, env, numbers, k, sizes, known, bound, scale_of, out, here,
+    tile, env, numbers, k, factors, bound, scale_of, out, here,
     FAMILY: tl.constexpr, DETAILS: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store the weights; return what `_checks` sums, 0 where no details are wanted."""
@@ -123,26 +153,24 @@ def write(
     primal = scale[1] * 0.0
     spent = primal
     convex = primal
-    moved = primal
     if LOOPED & FLAGS:
         for start in range(0, n, BLOCK):
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
-            q = _final(x, p, c, numbers, k, sizes, known, FAMILY)
+            q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
             if DETAILS:
-                s1, s2, s3, s4 = _checks(x, p, q, bound, k, scale_of, FAMILY)
+                s1, s2, s3 = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY)
                 primal += s1
                 spent += s2
                 convex += s3
-                moved += s4
             tl.store(out + start + cols, q.to(out.dtype.element_ty), mask=here & (start + cols < n))
     else:
         x, p, c = tile
-        q = _final(x, p, c, numbers, k, sizes, known, FAMILY)
+        q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
-            primal, spent, convex, moved = _checks(x, p, q, bound, k, scale_of, FAMILY)
+            primal, spent, convex = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY)
         tl.store(out + cols, q.to(out.dtype.element_ty), mask=here & (cols < n))
-    return primal, spent, convex, moved
+    return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 
 
 @triton.jit
@@ -150,12 +178,14 @@ def report(
     env, sums, bound, given, mean, known, status, top, k, scale_of, FAMILY: tl.constexpr, DETAILS: tl.constexpr
 ):  # fmt: skip
     """Return value, multiplier, shift, gap, the Jacobian's rate and the status, in units of the losses."""
-    primal, spent, convex, moved = sums
+    primal, spent, convex = sums
     shift, penalty, _ = bound
-    saturated, uniform, _, _ = known
-    _, half, peak, mass, infinite, _ = env[2]
+    saturated, uniform = known
+    _, half, shrink, mass, infinite, _, _ = env[2]
     zero = half * 0.0
+    mass = mass / shrink
     if DETAILS:
+        moved = primal - mean
         if FAMILY == CVAR:
             gap = convex + moved
         elif FAMILY == CHI_BALL or FAMILY == KL_BALL:
@@ -177,9 +207,9 @@ def report(
         moving = (multiplier > 0) & (multiplier < float("inf")) & (status == 0)
         rate = tl.where(moving, 1 / tl.where(moving, multiplier, 1.0), 0.0)
         if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-            rate = rate / (mass * peak) / scale_of
+            rate = rate / mass / scale_of
         elif FAMILY == POWER_PENALTY:
-            rate = rate * tl.exp(-k * tl.log(mass * peak))
+            rate = rate * tl.exp(-k * tl.log(mass))
         lost = tl.where(status >= 3, float("nan"), 0.0)
         value = top - 2 * (half * (primal + cost)) + lost
         return value, multiplier + lost, top - 2 * (half * shift) + lost, 2 * (half * gap) + lost, rate, status

@@ -5,14 +5,17 @@ import triton
 import triton.language as tl
 
 from .root import advance
-from .sums import POWER, sums
-from .tile import log1p
+from .sums import POWER, ROOT, sums
+from .tile import SQUARED, log1p
 
 
 @triton.jit
 def power_at(tile, env, tau, k, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the log-normaliser of (1 − kx/τ)₊^{1/k} and the mean of x/(1 − kx/τ) under it."""
-    mass, growth, first, _ = sums(tile, env, tau, tau * 0.0, k, POWER, FLAGS, BLOCK)
+    if SQUARED & FLAGS:
+        mass, growth, first, _ = sums(tile, env, tau, tau * 0.0, k, ROOT, FLAGS, BLOCK)
+    else:
+        mass, growth, first, _ = sums(tile, env, tau, tau * 0.0, k, POWER, FLAGS, BLOCK)
     mass = tl.where(mass > 0, mass, 1.0)
     near = tl.abs(growth) < 0.5
     return tl.where(near, log1p(tl.where(near, growth, 0.0)), tl.log(mass)), first / mass

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import LOOPED, canonical, expm1, load, log1p, most, total
+from .tile import CAPPED, LOOPED, PRIOR, canonical, grown, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
@@ -15,12 +15,13 @@ BELOW = tl.constexpr(5)
 UP_TO = tl.constexpr(6)
 CLIP = tl.constexpr(7)
 TOP = tl.constexpr(8)
+ROOT = tl.constexpr(9)
+RAMP = tl.constexpr(10)
 
 
 @triton.jit
-def power_log(x, tau, k):
-    """Return the log of (1 − kx/τ)₊^{1/k}, whether its base is positive, and the base."""
-    z = x * (-k / tau)
+def power_log(z, k):
+    """Return the log of (1 + z)₊^{1/k}, whether its base is positive, and the base."""
     inside = z > -1
     z = tl.where(inside, z, 0.0)
     return log1p(z) * (1 / k), inside, 1 + z
@@ -28,36 +29,61 @@ def power_log(x, tau, k):
 
 @triton.jit
 def _terms(x, p, c, u, v, k, PHASE: tl.constexpr):
-    """Return sums of a tile, four columns; BELOW and UP_TO are a largest value instead."""
+    """Return sums of a tile, four columns. Dead atoms have x = +inf.
+
+    BELOW and UP_TO are a largest value instead; KEYS has the largest up to u and the smallest beyond in the last two.
+    """
     none = v * 0.0
-    live = p > 0
+    live = x < float("inf")
     if PHASE == TOP:
-        return total(tl.where(live & (x == 0), p, 0.0)), total(p * x), none, none
+        return total(tl.where(x == 0, p, 0.0)), total(tl.where(x == float("inf"), 0.0, p * x)), none, none
     elif PHASE == MOMENTS:
-        a = tl.where(x < u, p, 0.0)
-        return total(a), total(a * (x - v)), total(p - a), none
+        inside = x < u
+        off = tl.where(inside, x - v, 0.0)
+        first = p * off
+        outside = total(tl.where(live & (inside == 0), p, 0.0))
+        return total(tl.where(inside, p, 0.0)), total(first), outside, total(first * off)
+    elif PHASE == RAMP:
+        return total(p * tl.maximum(u - x, 0.0)), total(tl.where(x < u, p, 0.0)), none, none
     elif PHASE == SPREAD:
-        off = x - v
-        return total(tl.where(x < u, p, 0.0) * off * off), none, none, none
+        off = tl.where(x < u, x - v, 0.0)
+        return total(p * off * off), none, none, none
     elif PHASE == TILT:
-        z = u * (v - x)
-        w = tl.where(live, p * tl.exp(z), 0.0)
-        return total(w), total(tl.where(live, p * expm1(z), 0.0)), total(w * z), total(w * z * z)
+        z = tl.where(live, u * (v - x), 0.0)
+        e = tl.exp(z)
+        w = tl.where(live, p * e, 0.0)
+        return total(w), total(tl.where(live, p * grown(z, e), 0.0)), total(w * z), total(w * z * z)
+    elif PHASE == ROOT:  # POWER at k = ½
+        z = tl.maximum(x * (-0.5 / u), -1.0)
+        base = z + 1
+        w = p * base
+        return total(w * base), total(tl.where(live, p * (z * (z + 2)), 0.0)), total(w * z) * (-2 * u), none
     elif PHASE == POWER:
-        y, inside, base = power_log(x, u, k)
-        w = tl.where(live & inside, p * tl.exp(y), 0.0)
-        grown = tl.where(live, p * tl.where(inside, expm1(y), -1.0), 0.0)
-        return total(w), total(grown), total(w * x / base), none
+        y, inside, base = power_log(x * (-k / u), k)
+        e = tl.exp(y)
+        w = tl.where(inside, p * e, 0.0)
+        rise = tl.where(live, p * tl.where(inside, grown(y, e), -1.0), 0.0)
+        return total(w), total(rise), total(tl.where(inside, w * x / base, 0.0)), none
     elif PHASE == KEYS:
-        inside = live & (x.to(tl.int32, bitcast=True) <= u)
-        return total(tl.where(inside, p, 0.0)), none, none, none
+        inside = x <= u.to(tl.float32, bitcast=True)
+        beyond = -most(tl.where(inside, -float("inf"), -x))
+        return total(tl.where(inside, p, 0.0)), none, beyond, most(tl.where(inside, x, 0.0))
     elif PHASE == BELOW:
-        return most(tl.where(live & (x < u), x, 0.0)), none, none, none
+        return most(tl.where(x < u, x, 0.0)), none, none, none
     elif PHASE == UP_TO:
         return most(tl.where(live & (x <= u), x, 0.0)), none, none, none
     else:
         w = p * tl.maximum((v - x) + u, 0.0)
-        return total(tl.where(live, tl.minimum(w, c), 0.0)), total(tl.where((w > 0) & (w < c), p, 0.0)), none, none
+        return total(tl.minimum(w, c)), total(tl.where((w > 0) & (w < c), p, 0.0)), none, none
+
+
+@triton.jit
+def unit(env, FLAGS: tl.constexpr):
+    """Return what masses of a tile are multiplied by: 1, or without a prior one of an atom's."""
+    if (PRIOR & FLAGS) or (CAPPED & FLAGS):
+        return env[2][3] * 0.0 + 1.0
+    else:
+        return 1 / env[2][3]
 
 
 @triton.jit
@@ -69,12 +95,18 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
         b = v * 0.0
         c = v * 0.0
         d = v * 0.0
+        if PHASE == KEYS:
+            c += float("inf")
         for start in range(0, n, BLOCK):
             z, m, ceiling, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, ceiling, inside, scale, FLAGS)
             a1, b1, c1, d1 = _terms(x, p, ceiling, u, v, k, PHASE)
             if PHASE == BELOW or PHASE == UP_TO:
                 a = tl.maximum(a, a1)
+            elif PHASE == KEYS:
+                a += a1
+                c = tl.minimum(c, c1)
+                d = tl.maximum(d, d1)
             else:
                 a += a1
                 b += b1
@@ -82,4 +114,12 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
                 d += d1
     else:
         a, b, c, d = _terms(tile[0], tile[1], tile[2], u, v, k, PHASE)
-    return a, b, c, d
+    if PHASE == BELOW or PHASE == UP_TO:
+        return a, b, c, d
+    elif PHASE == KEYS:
+        return a * unit(env, FLAGS), b, c, d
+    else:
+        if PHASE == MOMENTS and (PRIOR & FLAGS) == 0:
+            c = env[2][3] - a  # counts are exact
+        one = unit(env, FLAGS)
+        return a * one, b * one, c * one, d * one

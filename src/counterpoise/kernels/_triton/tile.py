@@ -10,7 +10,8 @@ CAPS = tl.constexpr(4)
 METRIC = tl.constexpr(8)
 CAPPED = tl.constexpr(16)
 LOOPED = tl.constexpr(32)
-"""Bits of FLAGS: what is given, how scores are meant, and whether rows are read again in every pass."""
+SQUARED = tl.constexpr(64)
+"""Bits of FLAGS: what is given, how scores are meant, whether rows are read again in every pass, and if a is 1.5."""
 
 
 @triton.jit
@@ -22,13 +23,21 @@ def log1p(z):
 
 
 @triton.jit
+def grown(z, e):
+    """e^z − 1 from z and e = e^z: Taylor's polynomial below ½, where the difference would cancel."""
+    near = z * (1 / 5040) + 1 / 720
+    near = near * z + 1 / 120
+    near = near * z + 1 / 24
+    near = near * z + 1 / 6
+    near = near * z + 0.5
+    near = near * z * z + z
+    return tl.where(tl.abs(z) < 0.5, near, e - 1.0)
+
+
+@triton.jit
 def expm1(z):
-    """e^z − 1, likewise; large arguments need no help."""
-    u = tl.exp(z)
-    help = (u != 1.0) & (z > -0.5) & (z < 0.5)
-    safe = tl.where(help, u, 2.0)
-    small = (safe - 1.0) * (z / tl.log(safe))
-    return tl.where(u == 1.0, z, tl.where(help, small, u - 1.0))
+    """e^z − 1."""
+    return grown(z, tl.exp(z))
 
 
 @triton.jit
@@ -44,8 +53,18 @@ def most(v):
 
 
 @triton.jit
+def binade(v):
+    """Return a power of two near 1/v, for v > 0: products with it are exact, where a quotient would take ten steps."""
+    exponent = v.to(tl.int32, bitcast=True) & 0x7F800000
+    return tl.maximum(0x7F000000 - exponent, 0x00800000).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def load(io, at, start, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return scores, masses, caps of a tile and what of it is inside: what is not inside has score -inf and mass 0."""
+    """Return scores, masses, caps of a tile and what of it is inside: what is not inside has score -inf and mass 0.
+
+    Masses and caps that all atoms share stay one number a row: they would fill the registers otherwise.
+    """
     scores, prior, mask, caps = io
     at_scores, at_prior, at_mask, at_caps, count = at
     cols = start + tl.arange(0, BLOCK)[None, :]
@@ -53,57 +72,76 @@ def load(io, at, start, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     if MASK & FLAGS:
         inside = inside & (tl.load(mask + at_mask + cols, mask=inside, other=0) != 0)
     x = tl.load(scores + at_scores + cols, mask=inside, other=-float("inf")).to(tl.float32)
-    p = inside.to(tl.float32)
+    one = count.to(tl.float32) * 0.0 + 1.0
+    p = one
     if PRIOR & FLAGS:
         p = tl.load(prior + at_prior + cols, mask=inside, other=0.0).to(tl.float32)
-    c = p * 0.0 + cap
+    c = one * cap
     if CAPS & FLAGS:
         c = tl.load(caps + at_caps + cols, mask=inside, other=0.0).to(tl.float32)
     return x, p, c, inside
 
 
 @triton.jit
-def alive(x, p, c, inside, FLAGS: tl.constexpr):
-    """Return which atoms count; comparisons are false for NaN."""
-    live = inside & (p > 0) & (p < float("inf")) & (x == x) & (x != -float("inf"))
+def _living(x, p, c, shrink, FLAGS: tl.constexpr):
+    """Return scores, -inf where an atom does not count, and masses in units of 1/shrink; NaN scores stay NaN."""
+    if PRIOR & FLAGS:
+        possible = (p > 0) & (p < float("inf"))
+        x = tl.where(possible, x, -float("inf"))
+        p = tl.where(possible, p * shrink, 0.0)
+        if METRIC & FLAGS:
+            x = x / tl.where(possible, p, 1.0)
     if CAPPED & FLAGS:
-        live = live & (c > 0)
-    return live
+        x = tl.where(c > 0, x, -float("inf"))
+    return x, p
 
 
 @triton.jit
 def canonical(x, p, c, inside, scale, FLAGS: tl.constexpr):
-    """Return distances below the top in [0, 1] and normalised masses, 0 where dead: no mask is kept in registers."""
-    top, half, peak, mass, infinite, flat = scale
-    live = alive(x, p, c, inside, FLAGS)
-    p = tl.where(live, p / peak, 0.0)
-    if (METRIC & FLAGS) and (PRIOR & FLAGS):
-        x = x / tl.where(p > 0, p, 1.0)
-    finite = (0.5 * top - 0.5 * tl.where(live & (x < float("inf")), x, 0.0)) / half
-    d = tl.where(live & (flat == 0), finite, 0.0)
-    d = tl.where(live & (infinite > 0) & (x < float("inf")), 1.0, d)
-    if CAPPED & FLAGS:
-        return d, p
-    else:
-        return d, p / mass
+    """Return distances below the top in [0, 1], +inf where dead, and masses: no mask is kept in registers.
+
+    Masses sum to 1 with a prior, and are 1 without: `sums` and `measure` divide what they return.
+    """
+    anchor, _, shrink, mass, infinite, step, stride = scale
+    x, p = _living(x, p, c, shrink, FLAGS)
+    if LOOPED & FLAGS:
+        x = _leading(x, infinite)
+    elif tl.max(infinite) > 0:
+        x = _leading(x, infinite)
+    d = (anchor * step - x * step) * stride
+    if PRIOR & FLAGS:
+        p = tl.where(x > -float("inf"), p, 0.0)
+        if (CAPPED & FLAGS) == 0:
+            p = p * (1 / mass)
+    return d, p
+
+
+@triton.jit
+def _leading(x, infinite):
+    """Of a row with +inf, put that at 0 and everything finite a range below."""
+    finite = tl.where(x == x, tl.where(x == -float("inf"), x, -1.0), x)
+    return tl.where(infinite > 0, tl.where(x == float("inf"), 0.0, finite), x)
 
 
 @triton.jit
 def head(tile, io, at, n, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return a row's top, half range, largest and total mass, and marks: NaN scores, bad masses, bad or short caps."""
+    """Return a row's scale, top, and marks: no live atom, bad masses, bad caps; and the sum of its caps.
+
+    The scale: where distances start, half the range, what shrinks masses, their sum, if there is +inf, and the two
+    factors that bring distances to [0, 1].
+    """
     count = at[4]
     none = count.to(tl.float32) * 0.0
-    peak = none
+    shrink = none + 1.0
     if PRIOR & FLAGS:
+        peak = none
         if LOOPED & FLAGS:
             for start in range(0, n, BLOCK):
                 _, p, _, _ = load(io, at, start, cap, FLAGS, BLOCK)
                 peak = tl.maximum(peak, most(tl.where((p > 0) & (p < float("inf")), p, 0.0)))
         else:
             peak = most(tl.where((tile[1] > 0) & (tile[1] < float("inf")), tile[1], 0.0))
-        peak = tl.where(peak > 0, peak, 1.0)
-    else:
-        peak = none + 1.0
+        shrink = binade(tl.where(peak > 0, peak, 1.0))
     top = none - float("inf")
     bottom = none + float("inf")
     mass = none
@@ -112,41 +150,38 @@ def head(tile, io, at, n, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     if LOOPED & FLAGS:
         for start in range(0, n, BLOCK):
             x, p, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
-            a, b, m, k, r = _look(x, p, c, inside, peak, FLAGS)
+            a, b, m, k, r = _look(x, p, c, inside, shrink, FLAGS)
             top = tl.maximum(top, a)
             bottom = tl.minimum(bottom, b)
             mass += m
             marks = tl.maximum(marks, k)
             room += r
     else:
-        top, bottom, mass, marks, room = _look(tile[0], tile[1], tile[2], tile[3], peak, FLAGS)
+        top, bottom, mass, marks, room = _look(tile[0], tile[1], tile[2], tile[3], shrink, FLAGS)
     infinite = (top == float("inf")).to(tl.float32)
-    flat = ((top == float("inf")) | (top == -float("inf"))).to(tl.float32)
-    top = tl.where(flat > 0, tl.where(infinite > 0, top, 0.0), top)
-    anchor = tl.where(flat > 0, 0.0, top)
-    half = 0.5 * anchor - 0.5 * tl.where(flat > 0, 0.0, bottom)
+    flat = (infinite > 0) | ((top > -float("inf")) == 0)
+    anchor = tl.where(flat, 0.0, top)
+    top = tl.where(infinite > 0, top, anchor)
+    half = tl.where(infinite > 0, 0.5, 0.5 * anchor - 0.5 * tl.where(flat, 0.0, bottom))
     if CAPPED & FLAGS:
         half = none + 0.5
+        marks = tl.where((infinite > 0) & (marks == 0), 1.0, marks)
     half = tl.where(half > 0, half, 0.5)
     empty = mass == 0
     mass = tl.where(empty, 1.0, mass)
-    return (anchor, half, peak, mass, infinite, flat), top, empty, marks, room
+    near = binade(half)
+    return (anchor, half, shrink, mass, infinite, 0.5 * near, 1 / (half * near)), top, empty, marks, room
 
 
 @triton.jit
-def _look(x, p, c, inside, peak, FLAGS: tl.constexpr):
-    live = alive(x, p, c, inside, FLAGS)
-    possible = (p > 0) & (p < float("inf"))
-    marks = tl.where(inside & possible & (x != x), 1.0, 0.0)
+def _look(x, p, c, inside, shrink, FLAGS: tl.constexpr):
+    """Return top, bottom, mass, marks and the sum of caps of a tile; NaN scores show later, in the mean distance."""
+    marks = shrink * 0.0
+    if PRIOR & FLAGS:
+        marks = most(tl.where(((p > 0) & (p < float("inf"))) | (p == 0), 0.0, 2.0))
     if CAPPED & FLAGS:
-        marks = tl.where(live & (x == float("inf")), 1.0, tl.where(c > 0, marks, 0.0))
-        marks = tl.where(inside & ((c != c) | (c < 0)), 2.0, marks)
-    marks = tl.where(inside & (possible == 0) & (p != 0), 2.0, marks)
-    z = x
-    if (METRIC & FLAGS) and (PRIOR & FLAGS):
-        z = x / tl.where(live, p / peak, 1.0)
-    a = most(tl.where(live, z, -float("inf")))
-    b = -most(tl.where(live, -z, -float("inf")))
-    m = total(tl.where(live, p / peak, 0.0))
-    r = total(tl.where(live, c, 0.0))
-    return a, b, m, most(marks), r
+        marks = tl.maximum(marks, most(tl.where(inside & ((c != c) | (c < 0)), 2.0, 0.0)))
+    x, p = _living(x, p, c, shrink, FLAGS)
+    live = x > -float("inf")
+    bottom = -most(tl.where(live, -x, -float("inf")))
+    return most(x), bottom, total(tl.where(live, p, 0.0)), marks, total(tl.where(live, c, 0.0))

@@ -5,8 +5,8 @@ import triton
 import triton.language as tl
 
 from .families import CAPPED_SIMPLEX, CHI_BALL, CHI_PENALTY, CVAR, ENTMAX, PROJECT_SIMPLEX, solve
-from .finish import measure, report, write
-from .sums import TOP, sums
+from .finish import measure, report, settle, write
+from .sums import TOP, sums, unit
 from .tile import canonical, head, load
 
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
@@ -56,6 +56,8 @@ def weigh_kernel(
     zero = tl.where(zero == zero, zero, 0.0)  # of an infinite amount
     argmass, mean, _, _ = sums(tile, env, zero, zero, k, TOP, FLAGS, BLOCK)
     argmass = tl.where(mean > 0, argmass, 1.0)
+    marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
+    mean = tl.where(mean == mean, mean, 0.0)
 
     failed = wrong | empty | (marks > 0)
     if FAMILY == CAPPED_SIMPLEX:
@@ -64,6 +66,7 @@ def weigh_kernel(
     numbers, moments, penalty, shift, saturated, uniform = solve(
         tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK
     )  # fmt: skip
+    numbers = settle(numbers, saturated, uniform, FAMILY)
 
     size, free = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
@@ -72,18 +75,22 @@ def weigh_kernel(
         if FAMILY == CHI_BALL:
             penalty = tl.where(size > 0, size, 1.0) / scale_of
     empty = empty & (marks == 0)
-    known = (saturated, uniform, failed & (empty == 0), empty)
-    sizes = (tl.where(size > 0, size, 1.0), (1 - size) / tl.where(free > 0, free, 1.0), argmass)
+    bad = tl.where(failed & (empty == 0), float("nan"), 0.0)
+    size = tl.where(size > 0, size, 1.0)
+    if FAMILY == CAPPED_SIMPLEX:
+        factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
+    else:
+        factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -tl.log(size))
     bound = (shift, penalty, given)
     out = weights + wide * n
     checks = write(
-        tile, env, numbers, k, sizes, known, bound, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
+        tile, env, numbers, k, factors, bound, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
     )  # fmt: skip
 
     status = tl.where(empty, 4, tl.where(wrong, 6, 0))
     status = tl.where(marks == 1, 3, tl.where(marks == 2, 5, status))
     value, multiplier, shift, gap, rate, status = report(
-        env, checks, bound, given, mean, known, status, top, k, scale_of, FAMILY, DETAILS
+        env, checks, bound, given, mean, (saturated, uniform), status, top, k, scale_of, FAMILY, DETAILS
     )  # fmt: skip
     tl.store(value_out + row, value, mask=here)
     tl.store(numbers_out + row, multiplier, mask=here)
