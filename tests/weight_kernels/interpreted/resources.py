@@ -62,10 +62,10 @@ def of_launch(architecture, family, launch):
                 some if family == "project_capped_simplex" else None)  # fmt: skip
     shape = {"ROWS": launch.rows, "BLOCK": launch.block}
     forward = {
-        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch.looped), "PER_ROW": True,
+        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch), "PER_ROW": True,
         "HAS_LENGTHS": True, "DETAILS": not (spec.metric or family == "entmax"), **shape,
     }  # fmt: skip
-    kind, flags = call.pull_flags(spec, rows, False)
+    kind, flags = call.pull_flags(spec, rows, False, launch)
     backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
     found = []
     for name, kernel, constants in (("weigh", weigh_kernel, forward), ("pull", pull_kernel, backward)):

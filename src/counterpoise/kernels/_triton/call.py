@@ -38,14 +38,20 @@ def family_of(spec: Spec) -> tuple[int, float]:
     return _FAMILY[spec.family].value, 2.0
 
 
-def flags_of(spec: Spec, rows: Rows, looped: bool) -> int:
+def _full(rows: Rows, launch: Launch) -> bool:
+    """Whether every tile is full."""
+    count, n = rows.scores.shape
+    return n % launch.block == 0 and count % launch.rows == 0 and rows.lengths is None
+
+
+def flags_of(spec: Spec, rows: Rows, launch: Launch) -> int:
     """Return the forward kernel's FLAGS."""
     given = (rows.prior is not None, rows.mask is not None, rows.caps is not None, spec.metric)
     bits = (t.PRIOR, t.MASK, t.CAPS, t.METRIC)
     flags = sum(bit.value for bit, on in zip(bits, given, strict=True) if on)
     flags += t.CAPPED.value * (spec.family == "project_capped_simplex")
     flags += t.SQUARED.value * (spec.exponent == 1.5 and spec.family in ("power_penalty", "entmax"))
-    return flags + t.LOOPED.value * looped
+    return flags + t.LOOPED.value * launch.looped + t.FULL.value * _full(rows, launch)
 
 
 def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
@@ -69,7 +75,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
             scores if rows.amounts is None else rows.amounts.contiguous(),
             weights, value, numbers, status, count, n, stride, prior_stride, mask_stride, caps_stride,
             float(spec.amount), float(spec.cap), float(spec.exponent), curvature,
-            FAMILY=family, FLAGS=flags_of(spec, rows, launch.looped), PER_ROW=rows.amounts is not None,
+            FAMILY=family, FLAGS=flags_of(spec, rows, launch), PER_ROW=rows.amounts is not None,
             HAS_LENGTHS=rows.lengths is not None,
             DETAILS=not (spec.metric or spec.family == "entmax"), ROWS=launch.rows, BLOCK=launch.block,
             **launch.options,
@@ -77,7 +83,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     return Weighed(weights, value, numbers, status)
 
 
-def pull_flags(spec: Spec, rows: Rows, forward: bool) -> tuple[int, int]:
+def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[int, int]:
     """Return the backward kernel's KIND and PULL_FLAGS."""
     kind = p.FLAT
     if spec.family.startswith("kl"):
@@ -91,7 +97,7 @@ def pull_flags(spec: Spec, rows: Rows, forward: bool) -> tuple[int, int]:
     flags += p.BALL.value * spec.family.endswith("ball")
     if spec.metric and reads:
         flags += p.DIVIDE_BEFORE.value if forward else p.DIVIDE_AFTER.value
-    return kind.value, flags
+    return kind.value, flags + p.WHOLE.value * _full(rows, launch)
 
 
 def pull_rows(
@@ -107,7 +113,7 @@ def pull_rows(
     prior, prior_stride = _by_rows(rows.prior, scores)
     caps, caps_stride = _by_rows(rows.caps, scores)
     out = torch.empty((count, n), dtype=scores.dtype, device=scores.device)
-    kind, flags = pull_flags(spec, rows, forward)
+    kind, flags = pull_flags(spec, rows, forward, launch)
     if count:
         p.pull_kernel[(-(-count // launch.rows),)](
             up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0), stride,

@@ -50,7 +50,8 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
             new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
             ended = (new >= delta).to(tl.int32)
         else:
-            weight, held, _, _ = sums(tile, env, delta, zero, 0.0, RAMP, FLAGS, BLOCK)
+            steep = tl.minimum(1e9 / delta, 1e38)
+            weight, held, _, _ = sums(tile, env, delta, steep, 0.0, RAMP, FLAGS, BLOCK)
             beyond = 1 - held
             off = delta - weight / tl.where(held > 0, held, 1.0)
             new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)

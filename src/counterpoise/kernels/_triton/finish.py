@@ -17,7 +17,7 @@ from .families import (
     PROJECT_SIMPLEX,
 )
 from .sums import power_log, unit
-from .tile import LOOPED, PRIOR, SQUARED, canonical, expm1, grown, load, total
+from .tile import FULL, LOOPED, PRIOR, SQUARED, canonical, expm1, grown, load, total
 
 GAP = tl.constexpr(6.415306e-06)
 """Largest duality gap in units of the range, ε^{3/4} of float32."""
@@ -143,6 +143,14 @@ def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr):
 
 
 @triton.jit
+def _put(out, q, inside, FLAGS: tl.constexpr):
+    if FULL & FLAGS:
+        tl.store(out, q.to(out.dtype.element_ty))
+    else:
+        tl.store(out, q.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
 def write(
     tile, env, numbers, k, factors, bound, scale_of, out, here,
     FAMILY: tl.constexpr, DETAILS: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
@@ -163,13 +171,13 @@ def write(
                 primal += s1
                 spent += s2
                 convex += s3
-            tl.store(out + start + cols, q.to(out.dtype.element_ty), mask=here & (start + cols < n))
+            _put(out + start + cols, q, here & (start + cols < n), FLAGS)
     else:
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
             primal, spent, convex = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY)
-        tl.store(out + cols, q.to(out.dtype.element_ty), mask=here & (cols < n))
+        _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 
 

@@ -15,7 +15,16 @@ HAS_CAPS = tl.constexpr(2)
 BALL = tl.constexpr(4)
 DIVIDE_BEFORE = tl.constexpr(8)
 DIVIDE_AFTER = tl.constexpr(16)
-"""Bits of PULL_FLAGS; values in the metric of a prior p have the Jacobian of values/p."""
+WHOLE = tl.constexpr(32)
+"""Bits of PULL_FLAGS; values in the metric of a prior p have the Jacobian of values/p, and tiles that are full no bounds."""
+
+
+@triton.jit
+def _load(at, inside, PULL_FLAGS: tl.constexpr):
+    if WHOLE & PULL_FLAGS:
+        return tl.load(at).to(tl.float32)
+    else:
+        return tl.load(at, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -25,16 +34,18 @@ def _tile(io, at, start, n, here, cap, k, KIND: tl.constexpr, PULL_FLAGS: tl.con
     at_up, at_weights, at_scores, at_prior, at_caps = at
     cols = start + tl.arange(0, BLOCK)[None, :]
     inside = here & (cols < n)
-    q = tl.load(weights + at_weights + cols, mask=inside, other=0.0).to(tl.float32)
-    g = tl.load(up + at_up + cols, mask=inside, other=0.0).to(tl.float32)
+    if WHOLE & PULL_FLAGS:
+        inside = cols >= 0
+    q = _load(weights + at_weights + cols, inside, PULL_FLAGS)
+    g = _load(up + at_up + cols, inside, PULL_FLAGS)
     p = tl.where(inside, 1.0, 0.0)
     if HAS_PRIOR & PULL_FLAGS:
-        p = tl.load(prior + at_prior + cols, mask=inside, other=0.0).to(tl.float32)
+        p = _load(prior + at_prior + cols, inside, PULL_FLAGS)
     moving = inside & (q > 0)
     if KIND == UNDER_CAP:
         c = p * 0.0 + cap
         if HAS_CAPS & PULL_FLAGS:
-            c = tl.load(caps + at_caps + cols, mask=inside, other=0.0).to(tl.float32)
+            c = _load(caps + at_caps + cols, inside, PULL_FLAGS)
         moving = moving & (q < c)
     if KIND == EXPONENTIAL:
         h = q
@@ -52,7 +63,7 @@ def _tile(io, at, start, n, here, cap, k, KIND: tl.constexpr, PULL_FLAGS: tl.con
     g = tl.where(moving, g, 0.0)
     x = h
     if BALL & PULL_FLAGS:
-        x = tl.load(scores + at_scores + cols, mask=inside, other=0.0).to(tl.float32)
+        x = _load(scores + at_scores + cols, inside, PULL_FLAGS)
         if (DIVIDE_BEFORE | DIVIDE_AFTER) & PULL_FLAGS:
             x = x / safe
         x = tl.where(moving, x, 0.0)
@@ -128,4 +139,7 @@ def _put(out, wide, n, start, here, rate, g, h, x, moving, mean, slope, centre, 
     if DIVIDE_AFTER & PULL_FLAGS:
         factor = 1.0
     d = tl.where(moving & (rate != 0), rate * factor * residual, 0.0)
-    tl.store(out + wide * n + cols, d.to(out.dtype.element_ty), mask=here & (cols < n))
+    if WHOLE & PULL_FLAGS:
+        tl.store(out + wide * n + cols, d.to(out.dtype.element_ty))
+    else:
+        tl.store(out + wide * n + cols, d.to(out.dtype.element_ty), mask=here & (cols < n))

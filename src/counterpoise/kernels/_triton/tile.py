@@ -11,7 +11,9 @@ METRIC = tl.constexpr(8)
 CAPPED = tl.constexpr(16)
 LOOPED = tl.constexpr(32)
 SQUARED = tl.constexpr(64)
-"""Bits of FLAGS: what is given, how scores are meant, whether rows are read again in every pass, and if a is 1.5."""
+FULL = tl.constexpr(128)
+"""Bits of FLAGS: what is given, how scores are meant, whether rows are read again in every pass, if a is 1.5, and if
+tiles are full: no bounds are tested then."""
 
 
 @triton.jit
@@ -63,22 +65,38 @@ def binade(v):
 def load(io, at, start, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return scores, masses, caps of a tile and what of it is inside: what is not inside has score -inf and mass 0.
 
-    Masses and caps that all atoms share stay one number a row: they would fill the registers otherwise.
+    Masses and caps that all atoms share stay one number: they would fill the registers otherwise.
     """
     scores, prior, mask, caps = io
     at_scores, at_prior, at_mask, at_caps, count = at
     cols = start + tl.arange(0, BLOCK)[None, :]
-    inside = cols < count
+    p = tl.full((1, 1), 1.0, tl.float32)
+    c = p * cap
+    if FULL & FLAGS:
+        inside = cols >= 0
+        x = tl.load(scores + at_scores + cols)
+        if MASK & FLAGS:
+            inside = tl.load(mask + at_mask + cols) != 0
+        if PRIOR & FLAGS:
+            p = tl.load(prior + at_prior + cols).to(tl.float32)
+        if CAPS & FLAGS:
+            c = tl.load(caps + at_caps + cols).to(tl.float32)
+    else:
+        inside = cols < count
+        x = tl.load(scores + at_scores + cols, mask=inside, other=-float("inf"))
+        if MASK & FLAGS:
+            inside = inside & (tl.load(mask + at_mask + cols, mask=inside, other=0) != 0)
+        if PRIOR & FLAGS:
+            p = tl.load(prior + at_prior + cols, mask=inside, other=0.0).to(tl.float32)
+        if CAPS & FLAGS:
+            c = tl.load(caps + at_caps + cols, mask=inside, other=0.0).to(tl.float32)
+    x = x.to(tl.float32)
     if MASK & FLAGS:
-        inside = inside & (tl.load(mask + at_mask + cols, mask=inside, other=0) != 0)
-    x = tl.load(scores + at_scores + cols, mask=inside, other=-float("inf")).to(tl.float32)
-    one = count.to(tl.float32) * 0.0 + 1.0
-    p = one
-    if PRIOR & FLAGS:
-        p = tl.load(prior + at_prior + cols, mask=inside, other=0.0).to(tl.float32)
-    c = one * cap
-    if CAPS & FLAGS:
-        c = tl.load(caps + at_caps + cols, mask=inside, other=0.0).to(tl.float32)
+        x = tl.where(inside, x, -float("inf"))
+        if PRIOR & FLAGS:
+            p = tl.where(inside, p, 0.0)
+        if CAPS & FLAGS:
+            c = tl.where(inside, c, 0.0)
     return x, p, c, inside
 
 
@@ -108,7 +126,7 @@ def canonical(x, p, c, inside, scale, FLAGS: tl.constexpr):
         x = _leading(x, infinite)
     elif tl.max(infinite) > 0:
         x = _leading(x, infinite)
-    d = (anchor * step - x * step) * stride
+    d = tl.fma(x, -step, anchor * step) * stride
     if PRIOR & FLAGS:
         p = tl.where(x > -float("inf"), p, 0.0)
         if (CAPPED & FLAGS) == 0:
