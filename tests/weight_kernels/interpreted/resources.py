@@ -60,7 +60,7 @@ def of_launch(architecture, family, launch):
     some = torch.zeros(1, 2)
     rows = Rows(some, None if family == "entmax" else some, some.bool(), None, some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
-    shape = {"ROWS": launch.rows, "BLOCK": launch.block}
+    shape = {"ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block}
     forward = {
         "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch), "PER_ROW": True,
         "HAS_LENGTHS": True, "DETAILS": not (spec.metric or family == "entmax"), **shape,

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import most, total
+from .tile import most, places, total
 
 FLAT = tl.constexpr(0)
 EXPONENTIAL = tl.constexpr(1)
@@ -31,8 +31,8 @@ def _load(at, inside, PULL_FLAGS: tl.constexpr):
 def _tile(io, at, start, n, here, cap, k, KIND: tl.constexpr, PULL_FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return upstream, curvature, regressor and prior of a tile, 0 where nothing moves."""
     up, weights, scores, prior, caps = io
-    at_up, at_weights, at_scores, at_prior, at_caps = at
-    cols = start + tl.arange(0, BLOCK)[None, :]
+    at_up, at_weights, at_scores, at_prior, at_caps, cols = at
+    cols = start + cols
     inside = here & (cols < n)
     if WHOLE & PULL_FLAGS:
         inside = cols >= 0
@@ -74,14 +74,16 @@ def _tile(io, at, start, n, here, cap, k, KIND: tl.constexpr, PULL_FLAGS: tl.con
 def pull_kernel(
     up, weights, scores, prior, caps, numbers, out, rows, n,
     stride_up, stride_scores, stride_prior, stride_caps, cap, k, always,
-    KIND: tl.constexpr, PULL_FLAGS: tl.constexpr, LOOPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    KIND: tl.constexpr, PULL_FLAGS: tl.constexpr, LOOPS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Pull ROWS rows; ``always`` tells that a ball binds whatever the multiplier."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    row, cols = places(ROWS, WIDTH, BLOCK)
+    row = tl.program_id(0) * ROWS + row
     here = row < rows
     wide = row.to(tl.int64)
     io = (up, weights, scores, prior, caps)
-    at = (wide * stride_up, wide * n, wide * stride_scores, wide * stride_prior, wide * stride_caps)
+    at = (wide * stride_up, wide * n, wide * stride_scores, wide * stride_prior, wide * stride_caps, cols)
     rate = tl.load(numbers + 3 * rows + row, mask=here, other=0.0)
     g, h, x, moving = _tile(io, at, 0, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
     size = total(h)
@@ -123,15 +125,13 @@ def pull_kernel(
     if LOOPS:
         for start in range(0, n, BLOCK):
             g1, h1, x1, m1 = _tile(io, at, start, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
-            _put(out, wide, n, start, here, rate, g1, h1, x1, m1, mean, slope, centre, reach, PULL_FLAGS, BLOCK)
+            _put(out + wide * n, start + cols, n, here, rate, g1, h1, x1, m1, mean, slope, centre, reach, PULL_FLAGS)
     else:
-        _put(out, wide, n, 0, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS, BLOCK)
+        _put(out + wide * n, cols, n, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS)
 
 
 @triton.jit
-def _put(out, wide, n, start, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS: tl.constexpr,
-         BLOCK: tl.constexpr):  # fmt: skip
-    cols = start + tl.arange(0, BLOCK)[None, :]
+def _put(out, cols, n, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS: tl.constexpr):
     residual = g - mean
     if BALL & PULL_FLAGS:
         residual = residual - slope * ((x - centre) / reach)
@@ -140,6 +140,6 @@ def _put(out, wide, n, start, here, rate, g, h, x, moving, mean, slope, centre, 
         factor = 1.0
     d = tl.where(moving & (rate != 0), rate * factor * residual, 0.0)
     if WHOLE & PULL_FLAGS:
-        tl.store(out + wide * n + cols, d.to(out.dtype.element_ty))
+        tl.store(out + cols, d.to(out.dtype.element_ty))
     else:
-        tl.store(out + wide * n + cols, d.to(out.dtype.element_ty), mask=here & (cols < n))
+        tl.store(out + cols, d.to(out.dtype.element_ty), mask=here & (cols < n))

@@ -89,7 +89,7 @@ def unit(env, FLAGS: tl.constexpr):
 
 @triton.jit
 def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Sum a phase's terms over all atoms of each row, at (u, v), each of shape (rows, 1)."""
+    """Sum a phase's terms over all atoms of each row, at (u, v), each of shape (1, rows, 1)."""
     if LOOPED & FLAGS:
         io, at, scale, n, cap = env
         a = v * 0.0

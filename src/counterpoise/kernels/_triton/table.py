@@ -14,40 +14,32 @@ class Launch(NamedTuple):
     looped: bool
 
     @property
+    def width(self) -> int:
+        """Columns that the threads of a program cover at once, four each."""
+        return max(1, min(self.block, 128 * self.warps // self.rows))
+
+    @property
     def options(self) -> dict[str, int]:
         """What the compiler is told: left alone, it may spill in a loop to fit a third program on a multiprocessor."""
         return {"num_warps": self.warps, **({"maxnreg": LOOP_REGISTERS} if self.looped else {})}
 
 
 TABLE = (
-    # up to so many atoms: rows a program, warps
-    (16, 32, 4),
-    (32, 16, 4),
-    (64, 16, 4),
-    (128, 8, 4),
-    (256, 4, 4),
-    (512, 2, 4),
-    (1024, 1, 4),
-    (2048, 1, 4),
-    (4096, 1, 8),
-    (8192, 1, 16),
-    (16384, 1, 32),
+    # up to so many atoms: rows a program, warps; at most 32 atoms a thread
+    (16, 32, 1),
+    (32, 16, 1),
+    (64, 8, 1),
+    (128, 8, 1),
+    (256, 4, 1),
+    (512, 2, 1),
+    (1024, 1, 1),
+    (2048, 1, 2),
+    (4096, 1, 4),
+    (8192, 1, 8),
+    (16384, 1, 16),
 )
-LONGEST = {
-    # families whose tile keeps too much alive beyond; the others go to the end of the table, where a thread has 64
-    # registers and all of them spill a little with prior and mask: a loop would read the row ten times
-    "chi_square_penalty": 8192,
-    "kl_penalty": 4096,
-    "power_penalty": 4096,
-    "entmax": 4096,
-    "project_capped_simplex": 4096,
-}
-WARPS = {
-    ("chi_square_penalty", 8192): 32, ("project_simplex", 8192): 32, ("cvar", 8192): 32,
-    ("power_penalty", 4096): 16, ("project_ball", 4096): 16, ("project_ball", 2048): 8,
-    ("project_ball", 32): 8, ("entmax", 128): 8, ("power_penalty", 16): 8, ("kl_ball", 256): 8,
-    ("chi_square_ball", 512): 8, ("project_simplex", 128): 8,
-}  # fmt: skip
+LONGEST: dict[str, int] = {}
+WARPS: dict[tuple[str, int], int] = {}
 LOOP = Launch(1, 2048, 8, True)
 """For rows that do not fit: the columns of a piece, which is read from cache in every pass."""
 LOOP_REGISTERS = 128

@@ -44,14 +44,25 @@ def expm1(z):
 
 @triton.jit
 def total(v):
-    """Sum of each row, shape (rows, 1)."""
-    return tl.sum(v, axis=1)[:, None]
+    """Sum of each row, shape (1, rows, 1)."""
+    return tl.sum(tl.sum(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
 
 
 @triton.jit
 def most(v):
-    """Largest of each row, shape (rows, 1)."""
-    return tl.max(v, axis=1)[:, None]
+    """Largest of each row, shape (1, rows, 1)."""
+    return tl.max(tl.max(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+
+
+@triton.jit
+def places(ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    """Return rows (1, rows, 1) and columns (chunks, 1, width) of a tile.
+
+    Threads are dealt along the width, then over rows: a short row is shared by few of them, each with chunks of its
+    own, and what is done once a row is done for all rows of a warp at once.
+    """
+    chunk = tl.arange(0, BLOCK // WIDTH)[:, None, None] * WIDTH
+    return tl.arange(0, ROWS)[None, :, None], chunk + tl.arange(0, WIDTH)[None, None, :]
 
 
 @triton.jit
@@ -68,9 +79,9 @@ def load(io, at, start, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     Masses and caps that all atoms share stay one number: they would fill the registers otherwise.
     """
     scores, prior, mask, caps = io
-    at_scores, at_prior, at_mask, at_caps, count = at
-    cols = start + tl.arange(0, BLOCK)[None, :]
-    p = tl.full((1, 1), 1.0, tl.float32)
+    at_scores, at_prior, at_mask, at_caps, count, cols = at
+    cols = start + cols
+    p = tl.full((1, 1, 1), 1.0, tl.float32)
     c = p * cap
     if FULL & FLAGS:
         inside = cols >= 0

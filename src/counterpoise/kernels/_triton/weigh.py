@@ -7,7 +7,7 @@ import triton.language as tl
 from .families import CAPPED_SIMPLEX, CHI_BALL, CHI_PENALTY, CVAR, ENTMAX, PROJECT_SIMPLEX, solve
 from .finish import measure, report, settle, write
 from .sums import TOP, sums, unit
-from .tile import canonical, head, load
+from .tile import canonical, head, load, places
 
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
 """Caps may sum to a few roundings less than 1."""
@@ -33,10 +33,11 @@ def weigh_kernel(
     scores, prior, mask, caps, lengths, amounts, weights, value_out, numbers_out, status_out,
     rows, n, stride_scores, stride_prior, stride_mask, stride_caps, amount, cap, exponent, scale_of,
     FAMILY: tl.constexpr, FLAGS: tl.constexpr, PER_ROW: tl.constexpr, HAS_LENGTHS: tl.constexpr,
-    DETAILS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    row, cols = places(ROWS, WIDTH, BLOCK)
+    row = tl.program_id(0) * ROWS + row
     here = row < rows
     wide = row.to(tl.int64)
     count = tl.where(here, n, 0)
@@ -46,7 +47,7 @@ def weigh_kernel(
     k = exponent - 1
 
     io = (scores, prior, mask, caps)
-    at = (wide * stride_scores, wide * stride_prior, wide * stride_mask, wide * stride_caps, count)
+    at = (wide * stride_scores, wide * stride_prior, wide * stride_mask, wide * stride_caps, count, cols)
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
