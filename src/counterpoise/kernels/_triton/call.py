@@ -9,7 +9,7 @@ from .._spec import Rows, Spec, Weighed
 from . import families as f
 from . import pull as p
 from . import tile as t
-from .table import Launch, launch_for
+from .table import Launch, launch_for, sort_of
 from .weigh import weigh_kernel
 
 _FAMILY = {
@@ -58,7 +58,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     """Run the forward kernel."""
     scores, stride = _by_rows(rows.scores, rows.scores)
     count, n = scores.shape
-    launch = launch or launch_for(n, spec.family)
+    launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
     prior, prior_stride = _by_rows(rows.prior, scores)
     mask, mask_stride = _by_rows(rows.mask, scores)
     caps, caps_stride = _by_rows(rows.caps, scores)
@@ -91,7 +91,7 @@ def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[i
     elif spec.family == "project_capped_simplex":
         kind = p.UNDER_CAP
     elif spec.family in ("entmax", "power_penalty") and spec.exponent < 2:
-        kind = p.POWERED
+        kind = p.ROOTED if spec.exponent == 1.5 else p.POWERED
     reads = rows.prior is not None and kind.value != p.EXPONENTIAL.value
     flags = p.HAS_PRIOR.value * reads + p.HAS_CAPS.value * (rows.caps is not None)
     flags += p.BALL.value * spec.family.endswith("ball")
@@ -107,7 +107,7 @@ def pull_rows(
     """Run the backward kernel."""
     scores, stride = _by_rows(rows.scores, rows.scores)
     count, n = scores.shape
-    launch = launch or launch_for(n, spec.family)
+    launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
     up = up.expand(count, n)
     up = up if n == 1 or up.stride(1) == 1 else up.contiguous()
     prior, prior_stride = _by_rows(rows.prior, scores)

@@ -26,7 +26,7 @@ ENTMAX = tl.constexpr(9)
 
 @triton.jit
 def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return a row's numbers: what its weights are made of, χ²'s moments, penalty, shift, and if it is known without.
+    """Return a row's numbers: what its weights are made of, some sums, penalty, shift, and if it is known without.
 
     The four numbers are a limit, an origin, a reach and a slope, as `finish` puts them together.
 
@@ -45,10 +45,10 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         uniform = given == 0
         done = saturated | uniform | failed
         t = solve_kl_ball(tile, env, tl.where(saturated, 1.0, given), mean, done, FLAGS, BLOCK)
-        centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
         penalty = 1 / tl.where(t > 0, t, 1.0)
-        shift = centre - penalty * log_mass
-        return (zero + float("inf"), centre, log_mass, t), (zero, zero, zero), penalty, shift, saturated, uniform
+        shift = centre - penalty * masses[1]
+        return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
     elif FAMILY == CVAR:
         uniform = given == 1
         last, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
@@ -90,9 +90,9 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
         return numbers, moments, penalty, zero, saturated, uniform
     elif FAMILY == KL_PENALTY:
         t = 1 / penalty
-        centre, log_mass, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
-        shift = centre - penalty * log_mass
-        return (zero + float("inf"), centre, log_mass, t), (zero, zero, zero), penalty, shift, saturated, uniform
+        centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        shift = centre - penalty * masses[1]
+        return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
     else:
         tau = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         log_mass, _ = power_at(tile, env, tau, k, FLAGS, BLOCK)

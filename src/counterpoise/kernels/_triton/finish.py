@@ -45,7 +45,7 @@ def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
 
 @triton.jit
 def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    """Return weights over masses up to a factor a row, from the family's numbers, and their log where it is at hand."""
+    """Return weights over masses up to a factor a row, from the family's numbers, and their log or root where it is at hand."""
     limit, origin, reach, slope = numbers
     none = origin * 0.0
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
@@ -54,13 +54,13 @@ def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
         else:
             return tl.maximum(reach - x * slope, 0.0), none
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        y = (origin - x) * slope - reach
+        y = (origin - x) * slope
         return tl.exp(y), y
     elif FAMILY == CVAR:
         return tl.where(x < limit, 1.0, tl.where(x == limit, reach, 0.0)), none
     elif SQUARED & FLAGS:
         base = tl.maximum(1 - x * (0.5 * slope), 0.0)
-        return base * base, none
+        return base * base, base
     else:
         y, positive, _ = power_log(x * (-k * slope), k)
         return tl.where(positive, tl.exp(y - reach), 0.0), none
@@ -104,18 +104,21 @@ def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BL
 
 @triton.jit
 def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    """Return weights, their ratios to the prior and the ratios' logs; NaN where a factor is."""
+    """Return weights, their ratios to the prior, and the ratios' logs or square roots; NaN where a factor is."""
     to_weight, to_ratio, log_ratio = factors
     if FAMILY == CAPPED_SIMPLEX:
         q, free = _clipped(x, p, c, numbers)
         return tl.minimum(tl.maximum(q + to_ratio * free, 0.0), c) * to_weight, q, q
     else:
         ratio, y = _ratio(x, numbers, k, FAMILY, FLAGS)
-        return p * (ratio * to_weight), ratio * to_ratio, y + log_ratio
+        if SQUARED & FLAGS:
+            return p * (ratio * to_weight), ratio * to_ratio, y * tl.sqrt(to_ratio)
+        else:
+            return p * (ratio * to_weight), ratio * to_ratio, y + log_ratio
 
 
 @triton.jit
-def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr):
+def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
     shift, penalty, level = bound
     live = x < float("inf")
@@ -128,8 +131,12 @@ def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr):
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         above = grown(y, r)
         f = tl.where(r > 0, r * y - above, 1.0)
-        z = (shift - x) * (1 / penalty)
-        convex = expm1(z) - z
+        convex = above - y  # s = y
+    elif SQUARED & FLAGS:  # polynomials in the roots of r and of the maximum's
+        f = (y - 1) * (y - 1) * (y + 0.5) * (1 / 0.75)
+        h = 1 + (shift - x) * (0.5 / penalty)
+        m = tl.maximum(h, 0.0)
+        convex = (m - 1) * (m - 1) * (m + 2) * (1 / 1.5) + 2 * (m - h)
     elif FAMILY == POWER_PENALTY:
         y = tl.log(tl.maximum(r, TINY))
         f = (r * expm1(k * y) / k - (r - 1)) / (k + 1)
@@ -167,7 +174,7 @@ def write(
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
             if DETAILS:
-                s1, s2, s3 = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY)
+                s1, s2, s3 = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
                 primal += s1
                 spent += s2
                 convex += s3
@@ -176,7 +183,7 @@ def write(
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
-            primal, spent, convex = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY)
+            primal, spent, convex = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
         _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 

@@ -11,14 +11,14 @@ from .tile import log1p
 
 @triton.jit
 def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return the centre c of e^{t(c − x)}, its log-normaliser, and mean and variance of t(c − x) under it."""
+    """Return the centre c of e^{t(c − x)}, its normaliser and that's log, mean and variance of t(c − x) under it."""
     centre = tl.minimum(mean, 1 / tl.maximum(t, 1.0))
     mass, growth, first, second = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
     mass = tl.where(mass > 0, mass, 1.0)
     near = tl.abs(growth) < 0.5
     log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), tl.log(mass))
     first = first / mass
-    return centre, log_mass, first, second / mass - first * first
+    return centre, (mass, log_mass), first, second / mass - first * first
 
 
 @triton.jit
@@ -36,8 +36,8 @@ def solve_kl_ball(tile, env, radius, mean, done, FLAGS: tl.constexpr, BLOCK: tl.
     stop = done.to(tl.int32)
     steps = 0
     while (tl.min(stop) == 0) & (steps < 64):
-        _, log_mass, first, variance = tilt(tile, env, t, mean, FLAGS, BLOCK)
-        value = tl.sqrt(tl.maximum(first - log_mass, 0.0))
+        _, masses, first, variance = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        value = tl.sqrt(tl.maximum(first - masses[1], 0.0))
         slope = variance / t / (2 * tl.where(value > 0, value, 1.0))
         t, lo, hi, before, last, stop = advance(t, lo, hi, before, last, stop, value - root, slope, noise)
         steps += 1

@@ -10,6 +10,7 @@ FLAT = tl.constexpr(0)
 EXPONENTIAL = tl.constexpr(1)
 POWERED = tl.constexpr(2)
 UNDER_CAP = tl.constexpr(3)
+ROOTED = tl.constexpr(4)
 HAS_PRIOR = tl.constexpr(1)
 HAS_CAPS = tl.constexpr(2)
 BALL = tl.constexpr(4)
@@ -49,6 +50,10 @@ def _tile(io, at, start, n, here, cap, k, KIND: tl.constexpr, PULL_FLAGS: tl.con
         moving = moving & (q < c)
     if KIND == EXPONENTIAL:
         h = q
+    elif KIND == ROOTED:
+        h = tl.sqrt(tl.where(moving, q, 0.0))
+        if HAS_PRIOR & PULL_FLAGS:
+            h = h * tl.sqrt(tl.where(p > 0, p, 0.0))
     elif KIND == POWERED:
         h = tl.exp((1 - k) * tl.log(tl.where(moving, q, 1.0)))
         if HAS_PRIOR & PULL_FLAGS:

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, LOOPED, PRIOR, canonical, grown, load, log1p, most, total
+from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
@@ -28,7 +28,7 @@ def power_log(z, k):
 
 
 @triton.jit
-def _terms(x, p, c, u, v, k, PHASE: tl.constexpr):
+def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile, four columns. Dead atoms have x = +inf.
 
     BELOW and UP_TO are a largest value instead; KEYS has the largest up to u and the smallest beyond in the last two.
@@ -54,11 +54,14 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr):
         e = tl.exp(z)
         w = tl.where(live, p * e, 0.0)
         return total(w), total(tl.where(live, p * grown(z, e), 0.0)), total(w * z), total(w * z * z)
-    elif PHASE == ROOT:  # POWER at k = ½
+    elif PHASE == ROOT:  # POWER at k = ½, without its second sum
+        base = tl.maximum(x * (-0.5 / u) + 1, 0.0)
+        square = total(p * base * base)
+        return square, none, (square - total(p * base)) * (-2 * u), none
+    elif PHASE == POWER and (SQUARED & FLAGS):
         z = tl.maximum(x * (-0.5 / u), -1.0)
-        base = z + 1
-        w = p * base
-        return total(w * base), total(tl.where(live, p * (z * (z + 2)), 0.0)), total(w * z) * (-2 * u), none
+        rise = total(tl.where(live, p * (z * (z + 2)), 0.0))
+        return total(p * (z + 1) * (z + 1)), rise, none, none
     elif PHASE == POWER:
         y, inside, base = power_log(x * (-k / u), k)
         e = tl.exp(y)
@@ -101,7 +104,7 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
         for start in range(0, n, BLOCK):
             z, m, ceiling, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, ceiling, inside, scale, FLAGS)
-            a1, b1, c1, d1 = _terms(x, p, ceiling, u, v, k, PHASE)
+            a1, b1, c1, d1 = _terms(x, p, ceiling, u, v, k, PHASE, FLAGS)
             if PHASE == BELOW or PHASE == UP_TO:
                 a = tl.maximum(a, a1)
             elif PHASE == KEYS:
@@ -114,7 +117,7 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
                 c += c1
                 d += d1
     else:
-        a, b, c, d = _terms(tile[0], tile[1], tile[2], u, v, k, PHASE)
+        a, b, c, d = _terms(tile[0], tile[1], tile[2], u, v, k, PHASE, FLAGS)
     if PHASE == BELOW or PHASE == UP_TO:
         return a, b, c, d
     elif PHASE == KEYS:

@@ -24,31 +24,32 @@ class Launch(NamedTuple):
         return {"num_warps": self.warps, **({"maxnreg": LOOP_REGISTERS} if self.looped else {})}
 
 
-TABLE = (
-    # up to so many atoms: rows a program, warps; at most 32 atoms a thread
-    (16, 32, 1),
-    (32, 16, 1),
-    (64, 8, 1),
-    (128, 8, 1),
-    (256, 4, 1),
-    (512, 2, 1),
-    (1024, 1, 1),
-    (2048, 1, 2),
-    (4096, 1, 4),
-    (8192, 1, 8),
-    (16384, 1, 16),
-)
-LONGEST: dict[str, int] = {}
-WARPS: dict[tuple[str, int], int] = {}
+ATOMS = {
+    "project_simplex": 32, "project_ball": 32, "project_capped_simplex": 32, "entmax": 32, "chi_square_ball": 32,
+    "chi_square_penalty": 16, "kl_penalty": 16, "kl_ball": 16, "power_penalty": 16, "cvar": 16, "logarithms": 8,
+}  # fmt: skip
+"""Atoms of a thread, by the registers that the family's arithmetic leaves; twice as many where 16 warps do not suffice.
+
+The fewer there are the more of a step is what it costs whatever it sums.
+"""
+LONGEST = {"logarithms": 4096}
+"""Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
 """For rows that do not fit: the columns of a piece, which is read from cache in every pass."""
 LOOP_REGISTERS = 128
 """A thread's, of 8 warps: two programs share a multiprocessor's 65536."""
 
 
-def launch_for(n: int, family: str) -> Launch:
-    """Return the tile for rows of n atoms, its columns a power of two."""
-    for most, rows, warps in TABLE:
-        if n <= most <= LONGEST.get(family, TABLE[-1][0]):
-            return Launch(rows, max(2, 1 << (n - 1).bit_length()), WARPS.get((family, most), warps), False)
-    return LOOP
+def sort_of(family: str, exponent: float) -> str:
+    """Return a family's name in the table: the powers that take a logarithm of every atom are one."""
+    takes_logs = family in ("power_penalty", "entmax") and exponent not in (1.5, 2)
+    return "logarithms" if takes_logs else family
+
+
+def launch_for(n: int, sort: str) -> Launch:
+    """Return the tile for rows of n atoms, its columns a power of two: one warp up to 32 times a thread's atoms."""
+    if n > LONGEST.get(sort, 16384):
+        return LOOP
+    block = max(2, 1 << (n - 1).bit_length())
+    warp = 32 * ATOMS[sort]
+    return Launch(max(1, min(32, warp // block)), block, max(1, min(16, block // warp)), False)

@@ -4,7 +4,17 @@
 import triton
 import triton.language as tl
 
-from .families import CAPPED_SIMPLEX, CHI_BALL, CHI_PENALTY, CVAR, ENTMAX, PROJECT_SIMPLEX, solve
+from .families import (
+    CAPPED_SIMPLEX,
+    CHI_BALL,
+    CHI_PENALTY,
+    CVAR,
+    ENTMAX,
+    KL_BALL,
+    KL_PENALTY,
+    PROJECT_SIMPLEX,
+    solve,
+)
 from .finish import measure, report, settle, write
 from .sums import TOP, sums, unit
 from .tile import canonical, head, load, places
@@ -69,7 +79,11 @@ def weigh_kernel(
     )  # fmt: skip
     numbers = settle(numbers, saturated, uniform, FAMILY)
 
-    size, free = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        size = tl.where(saturated, argmass, tl.where(uniform, 1.0, moments[0]))  # Σ p e^y, already summed
+        free = size
+    else:
+        size, free = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         inner, first, outside = moments
         shift = numbers[1] + (first + size * outside) / tl.where(inner > 0, inner, 1.0)
@@ -81,7 +95,7 @@ def weigh_kernel(
     if FAMILY == CAPPED_SIMPLEX:
         factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
     else:
-        factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -tl.log(size))
+        factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
     bound = (shift, penalty, given)
     out = weights + wide * n
     checks = write(
