@@ -17,18 +17,18 @@ if importlib.util.find_spec("triton") is None:
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("TRITON_INTERPRET=1 is set: a process interprets or compiles", allow_module_level=True)
 
-from counterpoise.kernels._spec import FAMILIES
+from counterpoise.kernels._triton.table import ATOMS as SORTS
 
-ATOMS = {90: (16, 8192, 16385), 80: (64, 4096, 16385)}
-"""The last are read in pieces; a family whose longest tile is below 8192 is so there too, and compiled once."""
+ATOMS = {90: (16, 8192, 16385), 80: (4096,)}
+"""The last are read in pieces; so are 8192 atoms where logarithms are taken, and compiled once."""
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("architecture", ATOMS)
-def test_no_kernel_spills_with_prior_and_mask(architecture, family, record_property):
-    from weight_kernels.interpreted.resources import of_family  # imports triton: not while tests are collected
+def test_no_kernel_spills_with_prior_and_mask(architecture, sort, record_property):
+    from weight_kernels.interpreted.resources import of_sort  # imports triton: not while tests are collected
 
-    for kernel in of_family(architecture, family, ATOMS[architecture]):
+    for kernel in of_sort(architecture, sort, ATOMS[architecture]):
         record_property(f"{kernel['kernel']} {kernel['atoms']} sm_{architecture}", kernel["registers"])
         assert kernel["spilled"] == 0, kernel
         assert 0 < kernel["registers"] <= 255

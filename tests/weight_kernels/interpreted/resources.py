@@ -1,4 +1,4 @@
-"""Compile a family's kernels and print what ptxas says of each: `python resources.py 90 cvar 1024`, for sm_90."""
+"""Compile kernels by their name in the launch table and print what ptxas says: `python resources.py 90 cvar 1024`."""
 
 import json
 import re
@@ -54,9 +54,11 @@ def resources(binary):
 
 
 @cache
-def of_launch(architecture, family, launch):
+def of_launch(architecture, sort, launch):
     """Return what a launch of the forward and the backward kernel needs, with prior, mask, lengths, amounts a row."""
-    spec = Spec(family, 0.5, 0.5, 1.5 if family in ("power_penalty", "entmax") else 2.0, torch.float32, "triton")
+    family = "power_penalty" if sort == "logarithms" else sort
+    exponent = {"logarithms": 1.2, "power_penalty": 1.5, "entmax": 1.5}.get(sort, 2.0)
+    spec = Spec(family, 0.5, 0.5, exponent, torch.float32, "triton")
     some = torch.zeros(1, 2)
     rows = Rows(some, None if family == "entmax" else some, some.bool(), None, some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
@@ -69,19 +71,19 @@ def of_launch(architecture, family, launch):
     backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
     found = []
     for name, kernel, constants in (("weigh", weigh_kernel, forward), ("pull", pull_kernel, backward)):
-        registers, spilled = resources(compiled(kernel, constants, architecture, launch.options))
+        registers, spilled = resources(compiled(kernel, constants, architecture, launch.options()))
         found.append({"kernel": name, **launch._asdict(), "registers": registers, "spilled": spilled})
     return found
 
 
-def of_family(architecture, family, sizes):
-    """Return it for rows of each size, as the table launches them."""
+def of_sort(architecture, sort, sizes):
+    """Return it for a name of the launch table and rows of each size, as the table launches them."""
     return [
-        {"family": family, "atoms": n, **kernel}
+        {"sort": sort, "atoms": n, **kernel}
         for n in sizes
-        for kernel in of_launch(architecture, family, launch_for(n, family))
+        for kernel in of_launch(architecture, sort, launch_for(n, sort))
     ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(of_family(int(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]])))
+    print(json.dumps(of_sort(int(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3:]])))

@@ -77,8 +77,9 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
             float(spec.amount), float(spec.cap), float(spec.exponent), curvature,
             FAMILY=family, FLAGS=flags_of(spec, rows, launch), PER_ROW=rows.amounts is not None,
             HAS_LENGTHS=rows.lengths is not None,
-            DETAILS=not (spec.metric or spec.family == "entmax"), ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
-            **launch.options,
+            DETAILS=not (spec.metric or spec.family == "entmax"),
+            ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
+            **launch.options(any(a is not None for a in rows[1:4])),
         )  # fmt: skip
     return Weighed(weights, value, numbers, status)
 
@@ -119,6 +120,6 @@ def pull_rows(
             up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0), stride,
             prior_stride, caps_stride, float(spec.cap), float(spec.exponent - 1), int(spec.family != "project_ball"),
             KIND=kind, PULL_FLAGS=flags, LOOPS=launch.looped, ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
-            **launch.options,
+            **launch.options(),
         )  # fmt: skip
     return out

@@ -9,7 +9,6 @@ from .families import (
     CHI_BALL,
     CHI_PENALTY,
     CVAR,
-    ENTMAX,
     KL_BALL,
     KL_PENALTY,
     POWER_PENALTY,
@@ -45,7 +44,7 @@ def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
 
 @triton.jit
 def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    """Return weights over masses up to a factor a row, from the family's numbers, and their log or root where it is at hand."""
+    """Return weights over masses up to a factor a row, from the family's numbers, and a log or root at hand."""
     limit, origin, reach, slope = numbers
     none = origin * 0.0
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:

@@ -20,7 +20,7 @@ def power_at(tile, env, tau, k, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def solve_power(tile, env, penalty, mass, k, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return τ; the norm of (τ − kx)₊ is convex in τ, so that steps from above never pass the root, nor need a bracket."""
+    """Return τ; the norm of (τ − kx)₊ is convex in τ: steps from above never pass the root."""
     penalty = tl.where(done, 1.0, penalty)
     tau = tl.minimum(penalty * tl.exp(-k * tl.log(tl.where(mass > 0, mass, 1.0))), penalty + k)
     tau = tl.maximum(tau, penalty)

@@ -17,7 +17,7 @@ BALL = tl.constexpr(4)
 DIVIDE_BEFORE = tl.constexpr(8)
 DIVIDE_AFTER = tl.constexpr(16)
 WHOLE = tl.constexpr(32)
-"""Bits of PULL_FLAGS; values in the metric of a prior p have the Jacobian of values/p, and tiles that are full no bounds."""
+"""Bits of PULL_FLAGS; values in the metric of a prior p have the Jacobian of values/p, and full tiles no bounds."""
 
 
 @triton.jit

@@ -18,10 +18,11 @@ class Launch(NamedTuple):
         """Columns that the threads of a program cover at once, four each."""
         return max(1, min(self.block, 128 * self.warps // self.rows))
 
-    @property
-    def options(self) -> dict[str, int]:
-        """What the compiler is told: left alone, it may spill in a loop to fit a third program on a multiprocessor."""
-        return {"num_warps": self.warps, **({"maxnreg": LOOP_REGISTERS} if self.looped else {})}
+    def options(self, loaded: bool = True) -> dict[str, int]:
+        """Tell the compiler: with more than scores to load it may, left alone, spill to fit another program in."""
+        if self.looped:
+            return {"num_warps": self.warps, "maxnreg": LOOP_REGISTERS}
+        return {"num_warps": self.warps, **({"maxnreg": min(255, 2048 // self.warps)} if loaded else {})}
 
 
 ATOMS = {

@@ -133,7 +133,8 @@ def canonical(x, p, c, inside, scale, FLAGS: tl.constexpr):
     """
     anchor, _, shrink, mass, infinite, step, stride = scale
     x, p = _living(x, p, c, shrink, FLAGS)
-    if LOOPED & FLAGS:
+    # the first is decided by the compiler, the second in the kernel
+    if LOOPED & FLAGS:  # noqa: SIM114
         x = _leading(x, infinite)
     elif tl.max(infinite) > 0:
         x = _leading(x, infinite)
