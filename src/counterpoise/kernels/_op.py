@@ -194,14 +194,18 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
 def weights_of(name: str, scores: Tensor, family: str, options: Options, **numbers: Any) -> Tensor:
     """Check the arguments and return the weights, in the scores' shape broadcast with the others'."""
     spec, rows, batch = make_rows(name, scores, family, options, **numbers)
-    return weigh(spec, rows).weights.reshape(*batch, rows.scores.shape[1])
+    weights = weigh(spec, rows).weights
+    return weights if len(batch) == 1 else weights.reshape(*batch, rows.scores.shape[1])
 
 
 def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -> cp.Solution:
     """Check the arguments and return the core's solution."""
     spec, rows, batch = make_rows("losses", losses, family, options, **numbers)
     weights, value, table, status = weigh(spec, rows)
-    multiplier, shift, gap, _ = (row.reshape(batch) for row in table)
+    multiplier, shift, gap, _ = table
+    if len(batch) == 1:
+        return cp.Solution(weights, value, multiplier, shift, gap, status)
+    multiplier, shift, gap = (row.reshape(batch) for row in (multiplier, shift, gap))
     weights = weights.reshape(*batch, rows.scores.shape[1])
     return cp.Solution(weights, value.reshape(batch), multiplier, shift, gap, status.reshape(batch))
 

@@ -74,6 +74,11 @@ def make_rows(
     prior, mask, lengths, out_dtype, impl = options
     if impl not in IMPLS:
         raise ValueError(f"impl is {impl!r}; one of {', '.join(map(repr, IMPLS))} is needed")
+    plain = prior is None and mask is None and lengths is None and out_dtype is None
+    if plain and type(amount[1]) in (int, float) and type(cap) in (int, float) and _is_rows(scores):
+        # nothing to broadcast: a small call costs what Python costs
+        alone = Rows(scores, None, None, None, None, None)
+        return Spec(family, float(amount[1]), float(cap), exponent, scores.dtype, impl), alone, scores.shape[:1]
     arrays = {name: scores, "prior": prior, "mask": mask, "lengths": lengths, amount[0]: amount[1], "cap": cap}
     _check(name, {key: a for key, a in arrays.items() if a is not None})
     dtype = scores.dtype if out_dtype is None else out_dtype
@@ -98,6 +103,10 @@ def make_rows(
         caps,
     )
     return Spec(family, number, ceiling, exponent, dtype, impl), rows, batch
+
+
+def _is_rows(scores: Tensor) -> bool:
+    return isinstance(scores, Tensor) and scores.ndim == 2 and scores.shape[1] > 0 and scores.dtype.is_floating_point
 
 
 def _check(name: str, arrays: dict[str, float | Tensor]) -> None:
