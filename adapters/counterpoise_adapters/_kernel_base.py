@@ -162,8 +162,8 @@ class KernelRatio(TwoSamples):
 
         Mean log r over target rows − log mean r over the others; relative ratios, and ratios to sources, over the
         mixture that they are relative to, so that scores at different α or shares do not compare. It is at most the
-        Kullback-Leibler divergence, in nats, which the true ratio attains; r = 1 scores 0. Log ratios below −30 count
-        as −30.
+        Kullback-Leibler divergence, in nats, which the true ratio attains; r = 1 scores 0. Log ratios below −7 count
+        as −7.
 
         Parameters
         ----------

@@ -74,7 +74,10 @@ def ratio_of(text: str, arrays: Arrays) -> Ratio:
 
 
 def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
-    _need_keys(f"{prefix}ratio", part, {"method", "alpha", "features", "scores", "comparison", "members"})
+    keys = {"method", "alpha", "features", "scores", "comparison", "members"}
+    capped = isinstance(part, dict) and "cap" in part
+    _need_keys(f"{prefix}ratio", part, keys | {"cap"} if capped else keys)
+    _need(not capped or part["cap"] is True, f"{prefix}cap is no true; an uncapped ratio has no such entry")
     method, alpha, members = part["method"], part["alpha"], part["members"]
     _need(method in get_args(Method), f"{prefix}method is {method!r}; one of {get_args(Method)} is needed")
     _need(type(alpha) is float and 0.0 <= alpha < 1.0, f"{prefix}alpha is {alpha!r}; a number in [0, 1) is needed")
@@ -95,7 +98,10 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     scores = _scores(take, f"{prefix}scores.") if part["scores"] else None
     names = part["comparison"]
     comparison = None if names is None else _comparison(names, take, f"{prefix}comparison.")
-    return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison)
+    cap = take(f"{prefix}cap", 0) if capped else None
+    fits = cap is None or (averaged and bool(np.isfinite(cap)))
+    _need(fits, f"'{prefix}cap' is {cap}; only averages have one, a finite number")
+    return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison, cap)
 
 
 def _features(kind: Any, take: Take, prefix: str) -> Features:

@@ -131,7 +131,7 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     if depth > DEEPEST:
         raise ValueError(f"model cannot be saved: averages within averages, deeper than {DEEPEST}")
     parts: dict[str, tuple[Any, tuple[str, ...]]] = {
-        "": (model, ("coefficients", "penalty", "gap")),
+        "": (model, ("coefficients", "penalty", "gap", *(() if model.cap is None else ("cap",)))),
         "features.": (model.features, ("shift", "scale", "centres", "bandwidth")),
         "scores.": (model.scores, ("bandwidth", "penalty", "score")),
         "comparison.": (model.comparison, ("score", "difference", "standard_error")),
@@ -139,7 +139,9 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     for part, (holder, fields) in parts.items():
         for field in () if holder is None else fields:
             arrays[f"{prefix}{part}{field}"] = _as_numpy(f"{prefix}{part}{field}", getattr(holder, field))
+    capped = {} if model.cap is None else {"cap": True}  # files of uncapped ratios stay what they were before
     return {
+        **capped,
         "method": model.method,
         "alpha": float(model.alpha),
         "features": None if model.features is None else model.features.kind,

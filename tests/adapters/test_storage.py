@@ -122,7 +122,7 @@ def test_round_trip_is_exact(tmp_path, name, suffix):
 
 def test_every_field_is_known_to_the_format():
     assert cp.Ratio._fields == (
-        "method", "features", "coefficients", "alpha", "penalty", "gap", "scores", "members", "comparison",
+        "method", "features", "coefficients", "alpha", "penalty", "gap", "scores", "members", "comparison", "cap",
     )  # fmt: skip
     assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth")
     assert cp.Scores._fields == ("bandwidth", "penalty", "score")
@@ -266,6 +266,9 @@ FORGERIES = [
     ("log_linear", (), {},
      {"features.shift": (0,), "features.scale": (0,), "features.centres": (0, 0), "coefficients": (1,)}, "are empty"),
     ("ulsif", (), {}, {"scores.score": (1, 1)}, "'scores.score' has shape (1, 1)"),
+    ("auto", ("ratio", "cap"), False, {}, "cap is no true"),
+    ("auto", (), {}, {"cap": (1,)}, "'cap' has shape (1,)"),
+    ("average", ("ratio",), {"cap": True}, {}, "the array 'cap' is missing"),
     ("average", (), {}, {"members.1.features.shift": (1,), "members.1.features.scale": (1,),
      "members.1.features.centres": (0, 1), "members.1.coefficients": (3,)}, "differ in their number of features"),
 ]  # fmt: skip
@@ -298,6 +301,16 @@ def test_numbers_that_cannot_be_evaluated_are_refused(bad, tmp_path):
     header, arrays = parts(MODELS["ulsif"])
     arrays["penalty"][...] = -1.0
     assert "'penalty' is -1.0" in refusal(forged(header, arrays), tmp_path)
+    for name, value in (("auto", np.inf), ("auto", np.nan), ("gaussian", 2.0)):
+        header, arrays = parts(MODELS[name])
+        header["ratio"]["cap"], arrays["cap"] = True, np.array(value)
+        assert "only averages have one, a finite number" in refusal(forged(header, arrays), tmp_path)
+
+
+def test_a_file_from_before_ratios_were_capped_is_read():
+    header, _ = parts(MODELS["average"])
+    assert "cap" not in header["ratio"] and header["version"] == 1
+    assert parts(MODELS["auto"])[0]["ratio"]["cap"] is True
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -465,7 +465,7 @@ def test_a_relative_ratio_says_what_the_plain_one_is():
     plain = cp.fit_ratio(target=target, train=train, method="rulsif")
     x = np.concatenate([train, 100.0 + train[:1]])
     r = np.minimum(cp.ratio(relative, x), 9.99)
-    np.testing.assert_allclose(cp.ratio(plain, x), np.maximum(0.9 * r / (1 - 0.1 * r), np.exp(-30)), rtol=1e-9)
+    np.testing.assert_allclose(cp.ratio(plain, x), np.maximum(0.9 * r / (1 - 0.1 * r), np.exp(-7)), rtol=1e-9)
     assert float(plain.penalty) == float(relative.penalty) and plain.scores is not None
     # at the bound, where p/q would be infinite
     steep = plain._replace(members=(relative._replace(coefficients=relative.coefficients * 0 + 50.0),))
@@ -504,14 +504,47 @@ def test_kernel_fits_are_one_where_no_shift_is_seen(fit):
     assert sum(shifted) <= 1
 
 
-def test_powers_are_taken_from_ratios_that_are_far_too_large():
-    from counterpoise.ratios.select import _tempered
+def test_ratios_that_are_far_too_large_are_cut():
+    from counterpoise.ratios.select import _cap
 
     generator = np.random.default_rng(0)
-    target, train = generator.normal(1, 1, 5000), generator.normal(0, 1, 5000)
-    logs = [x - 0.5 for x in (target, train)]
-    assert _tempered(np, *logs, 1.0) == 1.0 and _tempered(np, *logs, 0.0) == 0.0
-    assert 0.3 <= _tempered(np, *(3 * v for v in logs), 1.0) <= 0.5  # a third would be right
+    target, train = (generator.normal(mean, 1, 5000) - 0.5 for mean in (1, 0))  # log ratios, of themselves
+    assert _cap(np, target, train) == target.max()
+    # right up to a ratio of 3, thrice its logarithm beyond
+    top = np.log(3.0)
+    steep = [np.where(v > top, 3 * v - 2 * top, v) for v in (target, train)]
+    found = _cap(np, *steep)
+    assert top < found < 0.6 * steep[0].max() and found in steep[0]
+    # a target row that no training row comes near
+    assert _cap(np, np.array([0.0, 0.1, 9.0]), np.zeros(40)) == 9.0
+
+
+def test_half_is_for_gaussians_and_logistic_where_a_gaussian_is_as_good():
+    from counterpoise.ratios.select import _shares
+
+    noise = np.random.default_rng(0).normal(size=(5, 400))
+    worse = {"one": 0.5, "gaussian": 0.2, "logistic": 0.0, "kernel": -0.01, "kliep": 0.0}
+    losses = {name: 1 + worse[name] + 0.3 * (row - row.mean()) for name, row in zip(worse, noise, strict=True)}
+    assert _shares(np, losses) == {name: pytest.approx(1 / 3) for name in ("logistic", "kernel", "kliep")}
+    losses["gaussian"] = losses["gaussian"] - 0.2
+    simple, bumps = pytest.approx(1 / 4 + 1 / 8), pytest.approx(1 / 8)
+    assert _shares(np, losses) == {"gaussian": simple, "logistic": simple, "kernel": bumps, "kliep": bumps}
+
+
+@given(seed=st.integers(0, 999), d=st.integers(1, 3), n=st.integers(30, 80), shift=st.floats(0.5, 3))
+@settings(max_examples=6, deadline=None)
+def test_no_average_exceeds_its_cap_wherever_it_is_asked(seed, d, n, shift):
+    generator = np.random.default_rng(seed)
+    target, train = generator.normal(shift, 1, (n, d)), generator.normal(0, 1, (2 * n, d))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = cp.fit_ratio(target=target, train=train)
+        far = np.concatenate([train, *(size * generator.normal(size=(20, d)) for size in (3, 30, 3000))])
+        found = cp.ratio(model, far)
+    assert model.cap is not None or float(found.max()) == 1.0  # where no shift was seen
+    if model.cap is not None:
+        uncapped = cp.log_ratio(model._replace(cap=None), far)
+        np.testing.assert_allclose(cp.log_ratio(model, far), np.minimum(uncapped, model.cap), rtol=1e-12)
 
 
 def test_folds_are_taken_or_refused():
@@ -625,7 +658,7 @@ def test_the_choice_of_a_method_warns_about_samples_that_hardly_overlap():
     with pytest.warns(UserWarning, match="hardly overlap: a classifier tells them apart in 100.0% of pairs"):
         model = cp.fit_ratio(target=target, train=train)
     found = cp.log_ratio(model, np.vstack([target, train]))  # near 1250 at the target
-    assert np.isfinite(found).all() and found[:60].min() > 30.0 and found[60:].max() < -25.0
+    assert np.isfinite(found).all() and found[:60].min() > 30.0 and found[60:].max() < -6.9
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.float64, 1e123), (np.float32, 1e15)])

@@ -14,8 +14,9 @@ from .samples import chunks, table
 __all__ = ["Ratio", "Scores", "log_ratio", "ratio"]
 
 Method = Literal["ulsif", "kliep", "log_linear", "logistic", "gaussian", "average"]
-LEAST = -30.0
-"""Least log ratio where one would rule a mean or a score: a single ratio of 0 is not to outvote all other rows."""
+LEAST = -7.0
+"""Least log ratio where one would rule a mean or a score, about 1/1,000: a ratio of 0 is not to outvote all other rows,
+and rows do not tell one from the other."""
 
 FULL = 0.999
 """Most of its bound 1/α that a relative ratio counts as, where p/q is taken from it: at the bound it is infinite."""
@@ -87,6 +88,8 @@ class Ratio(NamedTuple):
         αr being 0.999 at most.
     comparison : Comparison or None
         The methods' held-out scores, from `fit_ratio`.
+    cap : array, shape (), or None
+        Largest log ratio that an average gives.
     """
 
     method: Method
@@ -98,6 +101,7 @@ class Ratio(NamedTuple):
     scores: Scores | None
     members: tuple[Ratio, ...] = ()
     comparison: Comparison | None = None
+    cap: Array | None = None
 
 
 def ratio(model: Ratio, x: Array, /) -> Array:
@@ -190,7 +194,8 @@ def _of_rows(xp: Any, model: Ratio, x: Array, *, log: bool) -> Array:
     """Evaluate the log ratio; or the ratio, where the method is linear in it."""
     if model.features is None:
         logs = xp.stack([_plain(xp, member, x) for member in model.members], axis=1)
-        return xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
+        mean = xp.matmul(xp.where(logs < LEAST, xp.zeros_like(logs) + LEAST, logs), model.coefficients)
+        return mean if model.cap is None else xp.where(mean > model.cap, model.cap, mean)
     known = xp.all(xp.isfinite(x), axis=1)
     x = xp.where(known[:, None], x, xp.zeros_like(x))
     value = xp.matmul(mapped(xp, model.features, x), model.coefficients)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -46,7 +46,9 @@ METHODS: dict[str, Fit] = {
     "kliep": fit_kliep,
 }
 MOMENTS = ("discriminant", "gaussian", "independent")
-"""Methods without a penalty to choose."""
+"""Gaussians: methods without a penalty to choose."""
+BUMPS = ("kernel", "rulsif", "kliep")
+"""Methods that sum bumps."""
 FEW = 50
 """Rows of the smaller sample from which they are compared: their errors with fewer outrun what can be held out."""
 FEWEST = 25
@@ -57,14 +59,16 @@ SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
+BUMPS_SHARE = 0.5
+"""What an average of all of them gets where a Gaussian is among them; the rest is that of methods without bumps."""
 CLEAR = 2.0
 """Standard errors by which the best must beat r = 1 in log loss."""
 SURE = 2.5
 """Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
 SURE_OF_FEW = 2.0
 """The same with few rows."""
-POWERS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Powers of the average that are tried: a few ratios that are far too large rule its squared error."""
+CAPS = (0.998, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8)
+"""Shares of the target rows whose ratios stay below a cap that is tried: a few that are too large rule the error."""
 
 
 def fit_ratio(
@@ -80,11 +84,14 @@ def fit_ratio(
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
 
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
-    the held-out log losses. Methods within one standard error of the best are averaged in log r. If the best does not
-    beat r = 1 by two standard errors, the ratio is 1: there is no shift to be seen; unless the average still ranks
-    held-out target rows above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty
-    rows of a sample), when r = 1 joins the average. With fewer than 25 rows it always does. Last, a power of the
-    average below 1 is taken if its held-out squared loss, ½E_train[r²] − E_target[r], is a standard error lower.
+    the held-out log losses. Methods within one standard error of the best are averaged in log r; where Gaussians (the
+    first three methods) are among them, they and logistic regression get half of the average alone: sums of bumps are
+    as good where rows are, but not beyond, where the largest ratios are. If the best does not beat r = 1 by two
+    standard errors, the ratio is 1: there is no shift to be seen; unless the average still ranks held-out target rows
+    above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty rows of a sample),
+    when r = 1 joins the average. With fewer than 25 rows it always does. Last, ratios are cut at the largest one of a
+    held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] − E_target[r], down by a
+    standard error.
 
     Parameters
     ----------
@@ -148,8 +155,8 @@ def fit_ratio(
         logs[name] = at_t, at_s
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
-    near = _near(xp, losses)
-    at_t, at_s = (xp.mean(xp.stack([logs[name][side] for name in near]), axis=0) for side in (0, 1))
+    shares = _shares(xp, losses)
+    at_t, at_s = (sum(share * logs[name][side] for name, share in shares.items()) for side in (0, 1))
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
         warnings.warn(hardly_overlap(float(area)), UserWarning, stacklevel=2)
@@ -157,10 +164,13 @@ def fit_ratio(
     clear = float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0])
     power = 1.0 if clear or float(area) - 0.5 > (SURE_OF_FEW if few else SURE) * float(error) else 0.0
     if min(n_t, n_s) < FEWEST or not clear:
-        power *= len(near) / (len(near) + 1)
-    power = _tempered(xp, at_t, at_s, power)
-    chosen = _averaged(xp, [fitted[name] for name in near], power) if power > 0 else _constant(xp, target, train)
-    return chosen._replace(comparison=comparison)
+        number = 1 / sum(share**2 for share in shares.values())
+        power *= number / (number + 1)
+    if power == 0.0:
+        return _constant(xp, target, train)._replace(comparison=comparison)
+    cap = _cap(xp, power * at_t, power * at_s)
+    shares = {name: power * share for name, share in shares.items()}
+    return _averaged(xp, fitted, shares, cap)._replace(comparison=comparison)
 
 
 def _compared(n_t: int, n_s: int, d: int) -> list[str]:
@@ -199,13 +209,11 @@ def _constant(xp: Any, target: Array, train: Array) -> Ratio:
     return Ratio("logistic", features, theta, 0.0, zero + xp.inf, zero, None)
 
 
-def _averaged(xp: Any, members: Sequence[Ratio], power: float) -> Ratio:
-    if len(members) == 1 and power == 1.0:
-        return members[0]
+def _averaged(xp: Any, fitted: dict[str, Ratio], shares: dict[str, float], cap: Array) -> Ratio:
+    members = tuple(fitted[name].members[0] if fitted[name].members else fitted[name] for name in shares)
     zero = xp.zeros_like(members[0].coefficients[0])
-    weights = xp.concat([zero[None] + power / len(members)] * len(members), axis=0)
-    flat = tuple(member.members[0] if member.members else member for member in members)
-    return Ratio("average", None, weights, 0.0, zero, zero, None, flat)
+    weights = xp.stack([zero + share for share in shares.values()])
+    return Ratio("average", None, weights, 0.0, zero, zero, None, members, cap=cap)
 
 
 def _losses(xp: Any, target: Array, train: Array) -> Array:
@@ -228,33 +236,41 @@ def _best(xp: Any, losses: dict[str, Array]) -> str:
     return min(scores, key=lambda name: scores[name] if math.isfinite(scores[name]) else math.inf)
 
 
-def _near(xp: Any, losses: dict[str, Array]) -> list[str]:
-    """Return the methods, r = 1 aside, that are within a standard error of the best of them."""
+def _shares(xp: Any, losses: dict[str, Array]) -> dict[str, float]:
+    """Return the methods, r = 1 aside, that are as good as the best of them, with shares that sum to 1."""
     fits = {name: loss for name, loss in losses.items() if name != "one"}
-    best = fits[_best(xp, fits)]
-    differences = {name: loss - best for name, loss in fits.items()}
-    return [name for name, d in differences.items() if float(xp.mean(d)) <= NEAR * float(_error(xp, d))]
+    off = {name: loss - fits[_best(xp, fits)] for name, loss in fits.items()}
+    near = [
+        name for name, difference in off.items() if float(xp.mean(difference)) <= NEAR * float(_error(xp, difference))
+    ]
+    if not set(near) & set(MOMENTS):
+        return {name: 1 / len(near) for name in near}
+    simple = [name for name in near if name not in BUMPS]
+    alone = {name: (1 - BUMPS_SHARE) / len(simple) for name in simple}
+    return {name: alone.get(name, 0.0) + BUMPS_SHARE / len(near) for name in near}
 
 
-def _tempered(xp: Any, target: Array, train: Array, power: float) -> float:
-    """Lower the power of a ratio while its held-out squared loss falls by a standard error."""
+def _cap(xp: Any, target: Array, train: Array) -> Array:
+    """Return the largest log ratio of a target row; or the last lower one that cuts the squared loss by its error."""
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
-
+    ranked = xp.sort(target)
     most = math.log(float(xp.finfo(target.dtype).max)) / 5  # its fourth power is still finite
-    target, train = (xp.minimum(v, xp.zeros_like(v) + most) for v in (target, train))
 
-    def loss(p: float) -> Array:
+    def loss(cap: Array) -> Array:
         # by row, so that the mean over the rows of both is ½E_train[r²] − E_target[r]
-        parts = [-xp.exp(p * target) * ((n_t + n_s) / n_t), xp.exp(2 * p * train) * ((n_t + n_s) / (2 * n_s))]
+        at_t, at_s = (xp.minimum(xp.minimum(v, cap), xp.zeros_like(v) + most) for v in (target, train))
+        parts = [-xp.exp(at_t) * ((n_t + n_s) / n_t), xp.exp(2 * at_s) * ((n_t + n_s) / (2 * n_s))]
         return xp.concat(parts, axis=0)
 
-    chosen, least = power, loss(power)
-    for p in POWERS if power > 0 else ():
-        found = loss(power * p)
+    cap = ranked[-1]
+    least = loss(xp.maximum(cap, xp.max(train)))
+    for below in CAPS:
+        lower = ranked[math.ceil(below * (n_t - 1))]
+        found = loss(lower)
         gain = least - found
         if float(xp.mean(gain)) > float(_error(xp, gain)):
-            chosen, least = power * p, found
-    return chosen
+            cap, least = lower, found
+    return cap
 
 
 def _error(xp: Any, values: Array) -> Array:
