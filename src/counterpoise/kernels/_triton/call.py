@@ -3,6 +3,8 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from .._spec import Rows, Spec, Weighed
@@ -38,6 +40,13 @@ def family_of(spec: Spec) -> tuple[int, float]:
     return _FAMILY[spec.family].value, 2.0
 
 
+def _device_of(scores: torch.Tensor) -> AbstractContextManager[object]:
+    """Triton launches on the current device, which may be another than the scores'."""
+    if scores.is_cuda and scores.get_device() != torch.cuda.current_device():
+        return torch.cuda.device(scores.device)
+    return nullcontext()
+
+
 def _full(rows: Rows, launch: Launch) -> bool:
     """Whether every tile is full."""
     count, n = rows.scores.shape
@@ -69,18 +78,19 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     status = torch.empty(count, dtype=torch.int32, device=device)
     family, curvature = family_of(spec)
     if count:
-        weigh_kernel[(-(-count // launch.rows),)](
-            scores, prior, mask.view(torch.uint8) if rows.mask is not None else scores, caps,
-            scores if rows.lengths is None else rows.lengths.contiguous(),
-            scores if rows.amounts is None else rows.amounts.contiguous(),
-            weights, value, numbers, status, count, n, stride, prior_stride, mask_stride, caps_stride,
-            float(spec.amount), float(spec.cap), float(spec.exponent), curvature,
-            FAMILY=family, FLAGS=flags_of(spec, rows, launch), PER_ROW=rows.amounts is not None,
-            HAS_LENGTHS=rows.lengths is not None,
-            DETAILS=not (spec.metric or spec.family == "entmax"),
-            ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
-            **launch.options(any(a is not None for a in rows[1:4])),
-        )  # fmt: skip
+        with _device_of(scores):
+            weigh_kernel[(-(-count // launch.rows),)](
+                scores, prior, mask.view(torch.uint8) if rows.mask is not None else scores, caps,
+                scores if rows.lengths is None else rows.lengths.contiguous(),
+                scores if rows.amounts is None else rows.amounts.contiguous(),
+                weights, value, numbers, status, count, n, stride, prior_stride, mask_stride, caps_stride,
+                float(spec.amount), float(spec.cap), float(spec.exponent), curvature,
+                FAMILY=family, FLAGS=flags_of(spec, rows, launch), PER_ROW=rows.amounts is not None,
+                HAS_LENGTHS=rows.lengths is not None,
+                DETAILS=not (spec.metric or spec.family == "entmax"),
+                ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
+                **launch.options(any(a is not None for a in rows[1:4])),
+            )  # fmt: skip
     return Weighed(weights, value, numbers, status)
 
 
@@ -116,10 +126,11 @@ def pull_rows(
     out = torch.empty((count, n), dtype=scores.dtype, device=scores.device)
     kind, flags = pull_flags(spec, rows, forward, launch)
     if count:
-        p.pull_kernel[(-(-count // launch.rows),)](
-            up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0), stride,
-            prior_stride, caps_stride, float(spec.cap), float(spec.exponent - 1), int(spec.family != "project_ball"),
-            KIND=kind, PULL_FLAGS=flags, LOOPS=launch.looped, ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
-            **launch.options(),
-        )  # fmt: skip
+        with _device_of(scores):
+            p.pull_kernel[(-(-count // launch.rows),)](
+                up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0),
+                stride, prior_stride, caps_stride, float(spec.cap), float(spec.exponent - 1),
+                int(spec.family != "project_ball"), KIND=kind, PULL_FLAGS=flags, LOOPS=launch.looped,
+                ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block, **launch.options(),
+            )  # fmt: skip
     return out
