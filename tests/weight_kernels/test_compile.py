@@ -32,3 +32,13 @@ def test_no_kernel_spills_with_prior_and_mask(architecture, sort, record_propert
         record_property(f"{kernel['kernel']} {kernel['atoms']} sm_{architecture}", kernel["registers"])
         assert kernel["spilled"] == 0, kernel
         assert 0 < kernel["registers"] <= 255
+
+
+@pytest.mark.parametrize(("family", "n"), [("project_simplex", 256), ("entmax", 4096)])
+def test_atoms_move_sixteen_bytes_at_a_time_and_nothing_is_double(family, n):
+    from weight_kernels.interpreted.resources import of_plain_rows
+
+    code = of_plain_rows(family, n)
+    assert {name for name in code if name.startswith("LDG")} == {"LDG.E.128"}
+    assert code.count("STG.E.128") >= code.count("LDG.E.128") == 8
+    assert not [name for name in code if name.startswith(("DADD", "DMUL", "DFMA", "DSETP"))]

@@ -27,8 +27,8 @@ POINTERS = {
 FLOATS = ("amount", "cap", "exponent", "scale_of", "k")
 
 
-def compiled(kernel, constants, architecture, options):
-    """Compile with 16-byte-aligned pointers, as torch's are."""
+def compiled(kernel, constants, architecture, options, even=False):
+    """Compile with 16-byte-aligned pointers, as torch's are, and for ``even`` strides and sizes that 16 divides."""
     signature, aligned = {}, {}
     for i, name in enumerate(kernel.arg_names):
         if name in constants:
@@ -38,8 +38,33 @@ def compiled(kernel, constants, architecture, options):
             aligned[(i,)] = [["tt.divisibility", 16]]
         else:
             signature[name] = "fp32" if name in FLOATS else "i32"
+            if even and name not in FLOATS:
+                aligned[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, aligned)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def instructions(binary):
+    """Return the names of the machine code's instructions, one each time it stands there."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary.asm["cubin"])
+        file.flush()
+        said = subprocess.run([tool, "-sass", file.name], check=True, capture_output=True, text=True).stdout
+    return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", said)
+
+
+def of_plain_rows(family, n):
+    """Return the instructions for full tiles of scores alone."""
+    launch = launch_for(n, family)
+    spec = Spec(family, 0.5, 0.5, 1.5 if family == "entmax" else 2.0, torch.float32, "triton")
+    rows = Rows(torch.empty(launch.rows, n, device="meta"), None, None, None, None, None)
+    constants = {
+        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch), "PER_ROW": False,
+        "HAS_LENGTHS": False, "DETAILS": not (spec.metric or family == "entmax"), "ROWS": launch.rows,
+        "WIDTH": launch.width, "BLOCK": launch.block,
+    }  # fmt: skip
+    return instructions(compiled(weigh_kernel, constants, 90, launch.options(False), even=True))
 
 
 def resources(binary):
