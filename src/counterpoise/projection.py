@@ -8,7 +8,7 @@ from ._divergence import Divergence
 from ._roots import find_root
 from ._solvers.ball import STEPS
 from ._types import Array, Status
-from ._xp import aligned, namespace
+from ._xp import Reduce, aligned, lent, namespace, returned
 from .divergences import ChiSquare
 from .weights import constrained, penalized
 
@@ -125,6 +125,9 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     >>> cp.project_capped_simplex(np.array([0.5, 0.9, -2.0]), cap=0.6)
     array([0.4, 0.6, 0. ])
     """
+    borrowed = lent([values, cap, prior])
+    if borrowed is not None:
+        return returned(project_capped_simplex(borrowed[0], cap=borrowed[1], prior=borrowed[2]))
     xp = namespace(values=values, cap=cap, prior=prior)
     named = {"values": values} if prior is None else {"values": values, "prior": prior}
     v, *rest = aligned(xp, {**named, "cap": cap} if not isinstance(cap, int | float) else named)
@@ -171,9 +174,10 @@ def _clip_to_sum(xp: Any, v: Array, p: Array, c: Array, done: Array) -> Array:
     slack, room = xp.where(live, v / safe, -xp.inf), xp.where(live, c / safe, 0.0)
     slack = slack - xp.where(done, 0.0, xp.max(slack, axis=-1, keepdims=True))
     slack = xp.where(live & ~done, slack, -1.0)
-    y = _threshold(xp, slack, p, room, done)
-    slack = _recentred(xp, slack, p, room, y)
-    t = slack + _threshold(xp, slack, p, room, done)
+    y = _threshold(xp, slack, p, room, done, xp.zeros_like(slack[..., :1]))
+    shift = _last_atom(xp, slack, p, room, y)
+    slack = slack - shift
+    t = slack + _threshold(xp, slack, p, room, done, y + shift)
     w = xp.where(live & (t >= room), c, xp.minimum(p * xp.clip(t, 0.0, room), c))
     free = xp.where((w > 0) & (w < c), p, 0.0)
     short = 1 - xp.sum(w, axis=-1, keepdims=True)
@@ -181,29 +185,34 @@ def _clip_to_sum(xp: Any, v: Array, p: Array, c: Array, done: Array) -> Array:
     return xp.clip(w + xp.where(total > 0, short * free / xp.where(total > 0, total, 1.0), 0.0), 0.0, c)
 
 
-def _recentred(xp: Any, slack: Array, p: Array, room: Array, y: Array) -> Array:
-    """Count the slack from the last atom that enters before the root, y being known to a rounding of its size."""
+def _last_atom(xp: Any, slack: Array, p: Array, room: Array, y: Array) -> Array:
+    """Return the slack of the last atom that enters before the root, y being known to a rounding of its size."""
     rounding = 8 * float(xp.finfo(y.dtype).eps) * y
     below, at = (
         xp.min(xp.where(-slack <= end, slack, 0.0), axis=-1, keepdims=True) for end in (y - rounding, y + rounding)
     )
     filled = xp.sum(p * xp.clip(slack - at, 0.0, room), axis=-1, keepdims=True)
-    return slack - xp.where(filled <= 1, at, below)
+    return xp.where(filled <= 1, at, below)
 
 
-def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array) -> Array:
-    """Root y ≥ 0 of Σ p clip(slack + y, 0, room) = 1; 0 where that sum is 1 already at y = 0."""
+def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array, near: Array) -> Array:
+    """Root y ≥ 0 of Σ p clip(slack + y, 0, room) = 1, looked for from ``near``; 0 where that sum is 1 at y = 0."""
+    reduce = Reduce(xp, None)
 
     def residual(y: Array) -> tuple[Array, Array]:
         t = slack + y
-        rising = xp.sum(xp.where((t > 0) & (t < room), p, 0.0), axis=-1, keepdims=True)
-        return xp.sum(p * xp.clip(t, 0.0, room), axis=-1, keepdims=True) - 1, rising
+        inside = xp.clip(t, 0.0, room)
+        filled, rising = reduce.sum((inside, p), (xp.astype((t > 0) & (t < room), p.dtype), p))
+        return filled - 1, rising
 
-    start, _ = residual(xp.zeros_like(slack[..., :1]))
-    done = done | (start >= 0)
+    empty, _ = residual(xp.zeros_like(near))
+    done = done | (empty >= 0)
     total = xp.sum(p, axis=-1, keepdims=True)
-    missing = xp.where(done, 1.0, -start / xp.where(total > 0, total, 1.0))
+    missing = xp.where(done, 1.0, -empty / xp.where(total > 0, total, 1.0))
     noise = xp.zeros_like(missing) + 2 * float(xp.finfo(slack.dtype).eps)
-    low, high = 0.5 * missing, missing + xp.inf
-    (y,) = find_root(xp, residual, missing, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
+    # no weight exceeds 1: once all are there or at their cap, they sum to 1 at least
+    full = xp.where(p > 0, xp.minimum(room, 1 / xp.where(p > 0, p, 1.0)) - slack, 0.0)
+    low, high = 0.5 * missing, 2 * xp.maximum(missing, xp.max(full, axis=-1, keepdims=True))
+    start = xp.where((near > low) & (near < high) & ~done, near, missing)
+    (y,) = find_root(xp, residual, start, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
     return xp.where(done, 0.0, y)
