@@ -105,8 +105,6 @@ def find_root(
         settled = stop | (size <= noise)
         good = settled | (usable & (new > lo) & (new < hi) & (2 * size <= last * safe))
         if anywhere(~good):
-            settled = settled | (usable & (size <= tolerance * x * safe))  # the step is a rounding: out of its bracket
-            good = good | settled
             new = xp.where(good, new, halved(x, lo, hi, x0))
         moved = xp.abs(new - x)
         ended = settled | (moved <= tolerance * x) | (good & (moved <= close * x)) | (hi - lo <= tolerance * lo)

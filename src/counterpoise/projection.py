@@ -197,19 +197,21 @@ def _last_atom(xp: Any, slack: Array, p: Array, room: Array, y: Array) -> Array:
 
 def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array, near: Array) -> Array:
     """Root y ≥ 0 of Σ p clip(slack + y, 0, room) = 1, looked for from ``near``; 0 where that sum is 1 at y = 0."""
-    reduce = Reduce(xp, None)
+    reduce, eps = Reduce(xp, None), float(xp.finfo(slack.dtype).eps)
 
     def residual(y: Array) -> tuple[Array, Array]:
         t = slack + y
         inside = xp.clip(t, 0.0, room)
         filled, rising = reduce.sum((inside, p), (xp.astype((t > 0) & (t < room), p.dtype), p))
-        return filled - 1, rising
+        short = filled - 1
+        # less than a rounding of y makes up for: bisection would go on for thirty steps
+        return xp.where(xp.abs(short) <= 2 * eps * y * rising, 0.0, short), rising
 
     empty, _ = residual(xp.zeros_like(near))
     done = done | (empty >= 0)
     total = xp.sum(p, axis=-1, keepdims=True)
     missing = xp.where(done, 1.0, -empty / xp.where(total > 0, total, 1.0))
-    noise = xp.zeros_like(missing) + 2 * float(xp.finfo(slack.dtype).eps)
+    noise = xp.zeros_like(missing) + 2 * eps
     # no weight exceeds 1: once all are there or at their cap, they sum to 1 at least
     full = xp.where(p > 0, xp.minimum(room, 1 / xp.where(p > 0, p, 1.0)) - slack, 0.0)
     low, high = 0.5 * missing, 2 * xp.maximum(missing, xp.max(full, axis=-1, keepdims=True))
