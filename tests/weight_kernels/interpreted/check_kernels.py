@@ -84,6 +84,20 @@ def test_nasty_rows(family, with_prior):
     close(found, truth(family, scores, amount, **options), torch.float32, 64 * bound)
 
 
+def test_nasty_largest_losses_with_next_to_no_prior():
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randint(0, 4, (64, 6), generator=generator).float()
+    prior = torch.exp(-18 * torch.rand(64, 6, generator=generator))
+    largest = cp.max_radius(cp.ChiSquare(), scores.double(), prior=prior.double())
+    keep = largest > 0.1
+    scores, prior, radius = scores[keep], prior[keep], (0.99 * largest[keep]).float()
+    want = cp.constrained(scores.double(), cp.ChiSquare(), radius.double(), prior=prior.double())
+    options = {"prior": prior.to(DEVICE), "impl": "triton"}
+    found = kernels.constrained(scores.to(DEVICE), cp.ChiSquare(), radius.to(DEVICE), **options)
+    assert (found.status == 0).all()
+    close(found.weights.cpu(), want.weights, torch.float32, 64)
+
+
 @pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
 def test_rows_that_are_read_in_pieces(family, with_prior, monkeypatch):
     monkeypatch.setattr(call, "launch_for", lambda n, name: Launch(8, 32, 4, True))
