@@ -6,7 +6,8 @@ Each run is a process of its own, whose tree is watched: wall time, CPU time of 
 the driver and of the largest worker. The engines take turns, or run side by side (--at-once), where a machine that
 others load gives every process the same share; only ratios of such walls mean something there. The start of Ray (its
 daemons, and the imports of each worker) is included, but for the engines that are called "running": they join a cluster
-that was started before the clock, as a user's is; what their workers load and the driver's start still count.
+that was started before the clock, as a user's is; what their workers load and the driver's start still count. Of those
+that are called "connected" the clock starts when the driver has joined: the weighing alone.
 """
 
 import argparse
@@ -38,7 +39,22 @@ ENGINES = {
     "ray, 2 workers": ["--engine", "ray", "--workers", "2"],
     "ray running, 1 worker": ["--engine", "ray", "--workers", "1"],
     "ray running, 2 workers": ["--engine", "ray", "--workers", "2"],
+    "ray connected, 1 worker": ["--engine", "ray", "--workers", "1"],
+    "ray connected, 2 workers": ["--engine", "ray", "--workers", "2"],
 }
+STANDING = ("ray running", "ray connected")
+WHOLE = "from counterpoise_adapters.cli import main; main()"
+CONNECTED = """
+import sys, time, ray
+import counterpoise_adapters.ray
+from counterpoise_adapters.cli import main
+ray.init(sys.argv[sys.argv.index("--ray-address") + 1], log_to_driver=False)
+start = time.perf_counter()
+try:
+    main()
+finally:
+    print(time.perf_counter() - start)
+"""
 MIB = 2**20
 
 
@@ -109,7 +125,7 @@ def cluster(wanted: bool) -> Iterator[list[str]]:
     nodes = Cluster()
     try:
         nodes.add_node(num_cpus=2, object_store_memory=512 * MIB, include_dashboard=False)
-        time.sleep(3)  # until its own processes have come up
+        time.sleep(12)  # until its own processes have come up, and the workers that it keeps ready have loaded
         yield ["--ray-address", nodes.address]
     finally:
         nodes.shutdown()
@@ -117,27 +133,30 @@ def cluster(wanted: bool) -> Iterator[list[str]]:
 
 def measure(corpus: Path, out: Path, engine: str, fit_rows: int, method: str) -> dict[str, Any]:
     """Weigh a corpus once; of a cluster that is running only the driver is watched."""
-    with cluster(engine.startswith("ray running")) as options:
+    with cluster(engine.startswith(STANDING)) as options:
         return _measure(corpus, out, engine, [*options, "--fit-rows", str(fit_rows), "--method", method])
 
 
 def _measure(corpus: Path, out: Path, engine: str, options: list[str]) -> dict[str, Any]:
+    connected = engine.startswith("ray connected")
     command = [
-        sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", "weigh", str(corpus), "--target",
+        sys.executable, "-c", CONNECTED if connected else WHOLE, "weigh", str(corpus), "--target",
         "source=human", "--features", "x", "--batch-size", "8192", "--out", str(out), "--force", *ENGINES[engine],
         *options,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         watch = Watch(process.pid)
         watch.start()
-        _, error = process.communicate()
+        said, error = process.communicate()
         wall = time.perf_counter() - start
         watch.over = True
         watch.join()
     if process.returncode:
         raise SystemExit(error.decode())
+    if connected:
+        wall = float(said.split()[-1])
     return {
         "engine": engine, "wall": wall, "cpu": watch.cpu, "driver": watch.driver / MIB, "worker": watch.worker / MIB,
         "load": os.getloadavg()[0],
@@ -156,8 +175,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled once, not in every worker
-    if arguments.at_once and any(engine.startswith("ray running") for engine in arguments.engines):
-        parser.error("--at-once is not for clusters that are running: name the others with --engines")
+    if arguments.at_once and any(engine.startswith(STANDING) for engine in arguments.engines):
+        parser.error("--at-once is not for clusters that stand: name the others with --engines")
     found = []
     with tempfile.TemporaryDirectory() as name:
         for rows in arguments.rows:
@@ -185,13 +204,13 @@ def main() -> None:
             middle = {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "load")}
             most = {key: max(run[key] for run in runs) for key in ("driver", "worker")}
             # The workers of a cluster that was running are no children of the process that is watched.
-            seen = not engine.startswith("ray running")
+            seen = not engine.startswith(STANDING)
             cpu, worker = (f"{1e6 * middle['cpu'] / rows:.0f}", f"{most['worker']:.0f}") if seen else ("–", "–")
             print(
                 f"| {rows:,} | {arguments.features} | {engine} | {middle['wall']:.1f} | {rows / middle['wall']:,.0f} "
                 f"| {cpu} | {most['driver']:.0f} | {worker} | {middle['load']:.1f} |"
             )
-        for kind in ("ray", "ray running"):
+        for kind in ("ray", *STANDING):
             pairs = [[r["wall"] for r in found if (r["rows"], r["engine"]) == (rows, f"{kind}, {k}")]
                      for k in ("1 worker", "2 workers")]  # fmt: skip
             if all(pairs):
