@@ -108,7 +108,7 @@ MUTANTS = {
     ),
     "ball binds too late": ("projection.py", "(bound.multiplier <= penalty)", "(bound.multiplier <= 2 * penalty)"),
     "masked atoms in the metric": ("projection.py", "xp.where(v != -xp.inf, mass, 0.0)", "mass"),
-    "threshold found once": ("projection.py", "    slack = _recentred(xp, slack, p, room, y)\n", ""),
+    "threshold found once": ("projection.py", "    slack = slack - shift\n", "    shift = 0 * shift\n"),
     # density ratios
     "left out of one sample only": ("ratios/ulsif.py", "(n_t * u - c) / (n_t - 1), (n_t * v - e) / (n_t - 1)", "u, v"),
     "relative by the other identity": ("ratios/ulsif.py", "left_t * left_s - of_t * of_s * c * c", "left_t * left_s"),
