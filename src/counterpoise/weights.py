@@ -114,8 +114,8 @@ def constrained(
     divergence : Divergence
         D.
     radius : float or array of shape (...,)
-        ρ ≥ 0, in units of the divergence. 0 returns the prior; from `max_radius` on, the prior restricted to the
-        largest losses (status ``SATURATED``, multiplier 0).
+        ρ ≥ 0, in units of the divergence. 0 returns the prior, as subnormal numbers do; from `max_radius`
+        on, the prior restricted to the largest losses (status ``SATURATED``, multiplier 0).
     prior : array, shape broadcastable to the losses', optional
         Non-negative masses of any scale; uniform by default. Zero masks the atom, whatever its loss.
     all_reduce : callable, optional
@@ -146,9 +146,9 @@ def constrained(
     problem = pose(losses, prior, radius, "radius", all_reduce)
     xp, rho = problem.xp, problem.amount
     saturated = saturates(problem, divergence)
-    uniform = rho == 0
+    uniform = rho < float(xp.finfo(rho.dtype).smallest_normal)
     done = saturated | uniform | (problem.status > 0)
-    rho = xp.where(saturated, 1.0, rho)
+    rho = xp.where(saturated | uniform, 1.0, rho)
     if isinstance(divergence, TotalVariation):
         kept, last = fill(problem, 1 - rho, done)
         answer = _move_mass(problem.p - kept, problem, last)

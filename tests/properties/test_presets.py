@@ -322,7 +322,7 @@ def test_kldpo_is_its_released_formula(losses, temperature):
 def test_dpo_pro_is_the_worst_case_in_its_chi_square_ball(loss, turned, q, rho):
     found = float(cp.dpo_pro_preference(np.array([loss]), np.array([turned]), np.array([q]), radius=rho)[0])
     grid = np.linspace(0, 1, 2001)
-    ball = grid[(grid - q) ** 2 <= rho * q * (1 - q) + 1e-12]
+    ball = grid[abs(grid - q) <= math.sqrt(rho * q * (1 - q))]
     if len(ball):
         assert found * loss + (1 - found) * turned >= (ball * loss + (1 - ball) * turned).max() - 1e-9
     assert 0 <= found <= 1 and (found - q) ** 2 <= rho * q * (1 - q) + 1e-9

@@ -59,6 +59,13 @@ def test_a_radius_far_below_rounding_is_kept():
         assert 0.25 * radius <= prior[1] * float(d.f(q[1] / prior[1])) <= 2 * radius, d
 
 
+@pytest.mark.parametrize("d", DIVERGENCES, ids=repr)
+def test_a_subnormal_radius_is_none(d):
+    solution = cp.constrained(np.array([[0.0, 1.0, 5.0]] * 3), d, np.array([5e-324, 2e-313, 0.0]))
+    assert (solution.status == cp.Status.CONVERGED).all()
+    assert (solution.weights == 1 / 3).all()
+
+
 @pytest.mark.parametrize("n", range(2, 40))
 def test_constant_losses_have_no_radius(n):
     prior = np.random.default_rng(n).uniform(size=n)
