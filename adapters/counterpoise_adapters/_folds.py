@@ -1,11 +1,12 @@
 """Folds for cross-fitting: every row in one test set, every class in every training part."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["assign_folds", "deal"]
+__all__ = ["assign_folds", "deal", "gathered"]
 
 
 def assign_folds(
@@ -91,6 +92,22 @@ def deal(labels: NDArray[Any], groups: ArrayLike | None, *, n_folds: int, seed: 
     fold = np.empty(len(labels), dtype=np.int64)
     fold[shuffled] = fold_of_group[group]
     return fold
+
+
+def gathered(fold: NDArray[np.int64], parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Put what each fold gave for its rows into the order of all rows.
+
+    Parameters
+    ----------
+    fold : array of int, shape (n,)
+        The fold that holds each row.
+    parts : sequence of arrays, shape (rows of the fold, k)
+        By fold.
+    """
+    whole = np.empty((len(fold), parts[0].shape[1]))
+    for number, part in enumerate(parts):
+        whole[fold == number] = part
+    return whole
 
 
 def _test_sets(splitter: Any, labels: NDArray[Any], groups: ArrayLike | None) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from counterpoise.ratios.newton import minimise
 
 from ._calibration import calibration, check_calibrate, held_out, likelihood
-from ._folds import assign_folds
+from ._folds import assign_folds, gathered
 from ._shares import Joint, settle_labels
 
 __all__ = ["Linear", "LinearRatio", "averaged"]
@@ -136,9 +136,7 @@ class LinearRatio:
             What `fit_fold` returned for each fold, in order.
         """
         self._members = [members for members, _ in fitted]
-        self.log_ratio_: Floats = np.empty((len(self.fold_), len(self._sources)))
-        for number, (_, log_ratio) in enumerate(fitted):
-            self.log_ratio_[self.fold_ == number] = log_ratio
+        self.log_ratio_ = gathered(self.fold_, [log_ratio for _, log_ratio in fitted])
         self.log_odds_ = self.log_odds(self.log_ratio_)
         return self
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing as rows_of
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ._folds import assign_folds
+from ._folds import assign_folds, gathered
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
@@ -196,9 +196,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             What `fit_fold` returned for each fold, in order.
         """
         self.members_ = [members for members, _ in fitted]
-        self.log_ratio_: Floats = np.empty((len(self.fold_), len(self.sources_)))
-        for number, (_, log_ratio) in enumerate(fitted):
-            self.log_ratio_[self.fold_ == number] = log_ratio
+        self.log_ratio_ = gathered(self.fold_, [log_ratio for _, log_ratio in fitted])
         self.ratio_ = self._join(self.log_ratio_)
         self.log_odds_ = self.log_odds(self.log_ratio_)
         return self

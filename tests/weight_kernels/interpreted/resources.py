@@ -44,14 +44,18 @@ def compiled(kernel, constants, architecture, options, even=False):
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
-def instructions(binary):
-    """Return the names of the machine code's instructions, one each time it stands there."""
+def told(binary, option):
+    """Return what cuobjdump says of a compiled kernel."""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary.asm["cubin"])
         file.flush()
-        said = subprocess.run([tool, "-sass", file.name], check=True, capture_output=True, text=True).stdout
-    return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", said)
+        return subprocess.run([tool, option, file.name], check=True, capture_output=True, text=True).stdout
+
+
+def instructions(binary):
+    """Return the names of the machine code's instructions, one each time it stands there."""
+    return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", told(binary, "-sass"))
 
 
 def of_plain_rows(family, n):
@@ -69,12 +73,7 @@ def of_plain_rows(family, n):
 
 def resources(binary):
     """Return registers a thread and bytes of local memory: what spills lies there, nothing else of these kernels."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(binary.asm["cubin"])
-        file.flush()
-        said = subprocess.run([tool, "-res-usage", file.name], check=True, capture_output=True, text=True).stdout
-    used = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", said))
+    used = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", told(binary, "-res-usage")))
     return int(used["REG"]), int(used["STACK"]) + int(used["LOCAL"])
 
 
