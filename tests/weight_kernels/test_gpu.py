@@ -1,4 +1,4 @@
-"""On a CUDA device: the interpreter's own checks, on the device. `pytest -m gpu` runs them."""
+"""On a CUDA device: the interpreter's own checks, and every tile of the launch table. `pytest -m gpu` runs them."""
 
 import os
 import subprocess
@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from weight_kernels.problems import FAMILIES, PRIORS, close, condition, feasible_cap, random  # noqa: E402
+
 TESTS = Path(__file__).parents[1]
+DEVICE = os.environ.get("COUNTERPOISE_KERNEL_DEVICE", "cuda")
+PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
+SIZES = [8, 64, 256, 512, 1000, 1024, 2048, 4096, 5000, 8192, 16384, 20480]
+"""One for each of the tiles, two that leave a part of theirs empty, one that is read in pieces."""
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(DEVICE == "cuda" and not torch.cuda.is_available(), reason="no CUDA device"),
+]
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_kernels_on_the_device():
     environment = {**os.environ, "COUNTERPOISE_KERNEL_DEVICE": "cuda", "PYTEST_XDIST_WORKER": ""}
     environment.pop("TRITON_INTERPRET", None)
@@ -27,3 +37,46 @@ def test_kernels_on_the_device():
     ]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def amount_for(family, n):
+    return feasible_cap(family, n, n // 2) if family.name == "project_capped_simplex" else family.amount
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_every_tile_of_the_table(family, with_prior, n):
+    scores, prior = random(64, n, seed=n, dtype=torch.float32, masked=True)
+    options = {"prior": prior} if with_prior else {}
+    amount = amount_for(family, n)
+    exact = family.core(scores.double(), amount, prior=prior.double() if with_prior else None)
+    moved = {key: a.to(DEVICE) for key, a in options.items()}
+    found = family.kernel(scores.to(DEVICE), amount, impl="triton", **moved).cpu()
+    close(found, exact, torch.float32, 32 * condition(family, scores, prior))
+    assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_gradients_of_every_tile(family, n):
+    scores, _ = random(64, n, seed=n + 1, dtype=torch.float32)
+    up = torch.randn(scores.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    gradients = []
+    for leaf, impl in ((scores.to(DEVICE), "triton"), (scores.double(), "reference")):
+        leaf = leaf.requires_grad_()
+        weights = family.kernel(leaf, amount_for(family, n), impl=impl)
+        (gradient,) = torch.autograd.grad(weights, leaf, up.to(weights))
+        gradients.append(gradient.cpu().double())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-4 * float(gradients[1].abs().max()))
+
+
+def test_more_elements_than_32_bits_count():
+    family = next(family for family in FAMILIES if family.name == "project_simplex")
+    rows, n = (1 << 31) // 8192 + 64, 8192
+    if torch.cuda.mem_get_info()[0] < 3 * rows * n * 4:
+        pytest.skip("needs 26 GB of free device memory")
+    few, _ = random(64, n, seed=5, dtype=torch.float32)
+    scores = few.to(DEVICE).repeat(rows // 64, 1)
+    found = family.kernel(scores, 0.0)
+    assert torch.equal(found[-64:], found[:64])
+    close(found[-64:], family.core(few.double(), 0.0), torch.float32, 32 * condition(family, few))
