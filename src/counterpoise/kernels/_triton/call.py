@@ -3,14 +3,13 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 
 from .._spec import Rows, Spec, Weighed
 from . import families as f
 from . import pull as p
 from . import tile as t
+from .direct import Plan
 from .table import Launch, launch_for, sort_of
 from .weigh import weigh_kernel
 
@@ -20,15 +19,29 @@ _FAMILY = {
     "project_simplex": f.PROJECT_SIMPLEX, "project_ball": f.PROJECT_BALL,
     "project_capped_simplex": f.CAPPED_SIMPLEX,
 }  # fmt: skip
+_PLANS: dict[tuple, Plan] = {}
+MOST = 4096
+"""Plans that are kept; beyond, all are forgotten, and what was compiled for them is not."""
 
 
-def _by_rows(a: torch.Tensor | None, like: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Return an array whose atoms are adjacent and its stride from row to row, 0 where all rows share one."""
-    if a is None:
-        return like, 0
-    if a.shape[1] > 1 and a.stride(1) != 1:
-        a = a.contiguous()
-    return a, 0 if a.shape[0] == 1 else a.stride(0)
+def _kept(key: tuple, plan: Plan) -> Plan:
+    if len(_PLANS) >= MOST:
+        _PLANS.clear()
+    return _PLANS.setdefault(key, plan)
+
+
+def _adjacent(a: torch.Tensor | None) -> torch.Tensor | None:
+    """Return an array whose atoms are adjacent."""
+    return a if a is None or a.stride(-1) == 1 or a.shape[-1] == 1 else a.contiguous()
+
+
+def _described(a: torch.Tensor | None) -> tuple | None:
+    return None if a is None else (a.dtype, a.shape, a.stride())
+
+
+def _step(a: torch.Tensor | None) -> int:
+    """Return an array's stride from row to row, 0 where all rows share one."""
+    return 0 if a is None or a.shape[0] == 1 else a.stride(0)
 
 
 def family_of(spec: Spec) -> tuple[int, float]:
@@ -38,13 +51,6 @@ def family_of(spec: Spec) -> tuple[int, float]:
     if spec.exponent == 2 and spec.family == "entmax":
         return f.PROJECT_SIMPLEX.value, 2.0
     return _FAMILY[spec.family].value, 2.0
-
-
-def _device_of(scores: torch.Tensor) -> AbstractContextManager[object]:
-    """Triton launches on the current device, which may be another than the scores'."""
-    if scores.is_cuda and scores.get_device() != torch.cuda.current_device():
-        return torch.cuda.device(scores.device)
-    return nullcontext()
 
 
 def _full(rows: Rows, launch: Launch) -> bool:
@@ -65,33 +71,54 @@ def flags_of(spec: Spec, rows: Rows, launch: Launch) -> int:
 
 def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     """Run the forward kernel."""
-    scores, stride = _by_rows(rows.scores, rows.scores)
+    return Weighed(*_weigh(spec, rows, launch, False))
+
+
+def weights_of_rows(spec: Spec, rows: Rows) -> torch.Tensor:
+    """Run the forward kernel for the weights alone."""
+    return _weigh(spec, rows, None, True)[0]
+
+
+def _weigh(spec: Spec, rows: Rows, launch: Launch | None, alone: bool) -> tuple[torch.Tensor, ...]:
+    scores, prior, mask, lengths, amounts, caps = rows
+    family, amount, cap, exponent, dtype, _ = spec
+    floats, strides = (float(amount), float(cap)), scores.stride()
+    plain = prior is None and mask is None and lengths is None and amounts is None and caps is None
+    if plain and strides[1] == 1:
+        key = (family, exponent, dtype, launch, scores.get_device(), scores.dtype, scores.shape, strides)
+        plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))
+        return plan((scores,) * 6, floats, alone)
+    rows = Rows(*map(_adjacent, rows))
+    key = (family, exponent, dtype, launch, scores.get_device(), *map(_described, rows))
+    plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))
+    return plan(_inputs(rows), floats, alone)
+
+
+def _inputs(rows: Rows) -> tuple[torch.Tensor, ...]:
+    """Return what the kernel reads: in place of an absent array the scores, which it does not read there."""
+    scores, prior, mask, lengths, amounts, caps = rows
+    return tuple([scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts)])
+
+
+def _weigh_plan(spec: Spec, rows: Rows, launch: Launch | None) -> Plan:
+    scores, prior, mask, lengths, amounts, caps = rows
     count, n = scores.shape
     launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
-    prior, prior_stride = _by_rows(rows.prior, scores)
-    mask, mask_stride = _by_rows(rows.mask, scores)
-    caps, caps_stride = _by_rows(rows.caps, scores)
-    device = scores.device
-    weights = torch.empty((count, n), dtype=spec.dtype, device=device)
-    value = torch.empty(count, dtype=torch.float32, device=device)
-    numbers = torch.empty((4, count), dtype=torch.float32, device=device)
-    status = torch.empty(count, dtype=torch.int32, device=device)
     family, curvature = family_of(spec)
-    if count:
-        with _device_of(scores):
-            weigh_kernel[(-(-count // launch.rows),)](
-                scores, prior, mask.view(torch.uint8) if rows.mask is not None else scores, caps,
-                scores if rows.lengths is None else rows.lengths.contiguous(),
-                scores if rows.amounts is None else rows.amounts.contiguous(),
-                weights, value, numbers, status, count, n, stride, prior_stride, mask_stride, caps_stride,
-                float(spec.amount), float(spec.cap), float(spec.exponent), curvature,
-                FAMILY=family, FLAGS=flags_of(spec, rows, launch), PER_ROW=rows.amounts is not None,
-                HAS_LENGTHS=rows.lengths is not None,
-                DETAILS=not (spec.metric or spec.family == "entmax"),
-                ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block,
-                **launch.options(any(a is not None for a in rows[1:4])),
-            )  # fmt: skip
-    return Weighed(weights, value, numbers, status)
+    constants = {
+        "FAMILY": family, "FLAGS": flags_of(spec, rows, launch), "PER_ROW": amounts is not None,
+        "HAS_LENGTHS": lengths is not None, "DETAILS": not (spec.metric or spec.family == "entmax"),
+        "ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block,
+    }  # fmt: skip
+    loaded = prior is not None or mask is not None or lengths is not None
+    dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in _inputs(rows))
+    wide = torch.float32
+    outputs = (((count, n), spec.dtype), ((count,), wide), ((4, count), wide), ((count,), torch.int32))
+    return Plan(
+        weigh_kernel, scores.device, -(-count // launch.rows), dtypes, outputs,
+        (count, n, *map(_step, (scores, prior, mask, caps))), (float(spec.exponent), curvature), constants,
+        launch.options(loaded),
+    )  # fmt: skip
 
 
 def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[int, int]:
@@ -116,21 +143,28 @@ def pull_rows(
     launch: Launch | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Run the backward kernel."""
-    scores, stride = _by_rows(rows.scores, rows.scores)
+    scores, prior, caps = _adjacent(rows.scores), _adjacent(rows.prior), _adjacent(rows.caps)
+    up = _adjacent(up if up.shape == scores.shape else up.expand(scores.shape))
+    weights, numbers = weights.contiguous(), numbers.contiguous()
+    arrays = (up, weights, scores, prior, caps)
+    family, _, cap, exponent, _, _ = spec
+    key = (family, exponent, forward, launch, scores.get_device(), *map(_described, arrays))
+    plan = _PLANS.get(key) or _kept(key, _pull_plan(spec, arrays, forward, launch))
+    return plan((*[scores if a is None else a for a in arrays], numbers), (float(cap),))[0]
+
+
+def _pull_plan(spec: Spec, arrays: tuple[torch.Tensor | None, ...], forward: bool, launch: Launch | None) -> Plan:
+    up, _, scores, prior, caps = arrays
     count, n = scores.shape
     launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
-    up = up.expand(count, n)
-    up = up if n == 1 or up.stride(1) == 1 else up.contiguous()
-    prior, prior_stride = _by_rows(rows.prior, scores)
-    caps, caps_stride = _by_rows(rows.caps, scores)
-    out = torch.empty((count, n), dtype=scores.dtype, device=scores.device)
-    kind, flags = pull_flags(spec, rows, forward, launch)
-    if count:
-        with _device_of(scores):
-            p.pull_kernel[(-(-count // launch.rows),)](
-                up, weights.contiguous(), scores, prior, caps, numbers.contiguous(), out, count, n, up.stride(0),
-                stride, prior_stride, caps_stride, float(spec.cap), float(spec.exponent - 1),
-                int(spec.family != "project_ball"), KIND=kind, PULL_FLAGS=flags, LOOPS=launch.looped,
-                ROWS=launch.rows, WIDTH=launch.width, BLOCK=launch.block, **launch.options(),
-            )  # fmt: skip
-    return out
+    kind, flags = pull_flags(spec, Rows(scores, prior, None, None, None, caps), forward, launch)
+    constants = {
+        "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
+        "BLOCK": launch.block,
+    }  # fmt: skip
+    dtypes = (*[scores.dtype if a is None else a.dtype for a in arrays], torch.float32)
+    return Plan(
+        p.pull_kernel, scores.device, -(-count // launch.rows), dtypes, (((count, n), scores.dtype),),
+        (count, n, *map(_step, (up, scores, prior, caps))),
+        (float(spec.exponent - 1), int(spec.family != "project_ball")), constants, launch.options(),
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""Launching a compiled kernel again without Triton's own way there, which takes longer than a small kernel does.
+
+Triton compiles a kernel once for the constants, the dtypes, and for which integers are 1 or multiples of 16 and which
+pointers are multiples of 16, and works all of that out of its arguments in every call. A `Plan` does it once a shape.
+"""
+
+# mypy: ignore-errors
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import triton
+from triton import knobs
+from triton.compiler import CompiledKernel
+from triton.runtime import JITFunction, driver
+
+KNOWN = {(3, 6), (3, 7)}
+"""The versions whose launchers are known here; others launch as Triton does."""
+VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
+
+POINTER = torch.Tensor.data_ptr
+_COMPILED: dict[tuple, dict] = {}
+"""By all that Triton specialises on but the pointers: the launchers, by the pointers that 16 does not divide."""
+
+
+def watched(kernel: JITFunction) -> bool:
+    """Whether somebody hooks into launches, debugs or instruments them: then Triton launches."""
+    runtime = knobs.runtime
+    enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
+    return bool(
+        getattr(enter, "calls", enter) or getattr(leave, "calls", leave) or runtime.debug or kernel.pre_run_hooks
+        or runtime.add_stages_inspection_hook or knobs.compilation.instrumentation_mode
+    )  # fmt: skip
+
+
+def launcher(compiled: Any) -> Callable | None:
+    """Return (programs, stream, arguments) -> None for a kernel that ran, or None where it is not of the known kind."""
+    if VERSION not in KNOWN or not isinstance(compiled, CompiledKernel):
+        return None
+    run, function, packed = compiled.run, compiled.function, compiled.packed_metadata
+    wanted = ("launch", "global_scratch_size", "profile_scratch_size", "launch_cooperative_grid", "launch_pdl")
+    if compiled.metadata.target.backend != "cuda" or not all(hasattr(run, name) for name in wanted):
+        return None
+    launch, together, early = run.launch, run.launch_cooperative_grid, run.launch_pdl
+    if run.global_scratch_size or run.profile_scratch_size:
+        return None
+    if VERSION == (3, 6):
+        return lambda programs, stream, arguments: launch(
+            programs, 1, 1, stream, function, together, early, None, None, packed, None, None, None, *arguments
+        )
+    annotations, signature = run.arg_annotations, run.kernel_signature
+    return lambda programs, stream, arguments: launch(
+        programs, 1, 1, stream, function, together, early, packed, None, None, None, None, None, annotations,
+        signature, arguments,
+    )  # fmt: skip
+
+
+def kind(number: float) -> tuple:
+    """Return what Triton compiles for in a number."""
+    if isinstance(number, float):
+        return ("float",)
+    return number == 1, number % 16 == 0, number.bit_length() < 32
+
+
+class Plan:
+    """A kernel at one shape of its arguments, which are arrays in and out, then numbers, then constants."""
+
+    __slots__ = ("after", "before", "device", "dtypes", "kernel", "launchers", "makers", "named", "programs", "rest")
+
+    def __init__(
+        self, kernel: Any, device: torch.device, programs: int, dtypes: tuple, outputs: tuple, before: tuple,
+        after: tuple, constants: dict[str, int], options: dict[str, int],
+    ) -> None:  # fmt: skip
+        """Prepare; outputs are (shape, dtype); numbers of the shape stand ``before`` and ``after`` those of a call."""
+        self.kernel, self.programs, self.before, self.after = kernel, programs, before, after
+        self.dtypes = (*dtypes, *(dtype for _, dtype in outputs))
+        self.rest, self.named = (*after, *constants.values()), {**constants, **options}
+        self.makers = [_maker(shape, dtype, device) for shape, dtype in outputs]
+        self.device = -1 if device.index is None else device.index
+        key = (kernel, device, self.dtypes, *map(kind, before + after), *constants.values(), *options.items())
+        self.launchers = _COMPILED.setdefault(key, {}) if isinstance(kernel, JITFunction) else None
+
+    def __call__(self, inputs: tuple[torch.Tensor, ...], floats: tuple[float, ...], alone: bool = False) -> Any:
+        """Launch and return the outputs; for ``alone`` the first, the others written to one place, and to waste."""
+        device = self.device
+        if device >= 0 and device != torch.cuda.current_device():
+            with torch.cuda.device(device):
+                return self(inputs, floats, alone)
+        if alone:
+            waste = self.makers[2]()
+            outputs = (self.makers[0](), waste, waste, waste)
+        else:
+            outputs = [make() for make in self.makers]
+        if self.programs:
+            self.launch((*inputs, *outputs), floats)
+        return outputs
+
+    def launch(self, arrays: tuple[torch.Tensor, ...], floats: tuple[float, ...]) -> None:
+        """Launch on the current device."""
+        if self.launchers is None:
+            self.ordinary(arrays, floats)
+            return
+        pointers = [*map(POINTER, arrays)]
+        bits = 0
+        for pointer in pointers:
+            bits |= pointer
+        odd = tuple([pointer % 16 != 0 for pointer in pointers]) if bits & 15 else None
+        launch = self.launchers.get(odd)
+        if not launch or watched(self.kernel):
+            compiled = self.ordinary(arrays, floats)
+            if launch is None and not watched(self.kernel):
+                self.launchers[odd] = launcher(compiled) or False
+            return
+        stream = driver.active.get_current_stream(self.device)
+        launch(self.programs, stream, (*pointers, *self.before, *floats, *self.rest))
+
+    def ordinary(self, arrays: tuple[torch.Tensor, ...], floats: tuple[float, ...]) -> Any:
+        """Launch as Triton does, on the current device; what was not compiled is."""
+        views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
+        return self.kernel[(self.programs,)](*views, *self.before, *floats, *self.after, **self.named)
+
+
+def _maker(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
+    """Return what allocates on the device, which is the current one; as compiled graphs do, twice as quick as empty."""
+    quick = getattr(getattr(torch._C._dynamo, "guards", None), f"_empty_strided_{device.type}", None)
+    if quick is None:
+        return partial(torch.empty, shape, dtype=dtype, device=device)
+    return partial(quick, shape, (*shape[1:], 1), dtype)
