@@ -70,6 +70,31 @@ def test_gradients_of_every_tile(family, n):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-4 * float(gradients[1].abs().max()))
 
 
+@pytest.mark.parametrize(("offset", "n"), [(0, 64), (0, 1000), (1, 64), (1, 20480)])
+@pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
+def test_direct_launches_give_what_triton_s_give(family, with_prior, offset, n, monkeypatch):
+    if DEVICE != "cuda":
+        pytest.skip("launches are direct on a CUDA device only")
+    from counterpoise.kernels._triton import direct
+
+    wide, prior = (a.to(DEVICE) for a in random(33, n + offset, seed=n, dtype=torch.float32))
+    scores = wide[:, offset:].detach().requires_grad_()  # for an offset of 1 not aligned to 16 bytes
+    options = {"prior": prior[:, offset:]} if with_prior else {}
+
+    def found():
+        weights = family.kernel(scores, amount_for(family, n), impl="triton", **options)
+        with torch.no_grad():
+            alone = family.kernel(scores, amount_for(family, n), impl="triton", **options)
+        return weights.detach(), alone, torch.autograd.grad(weights, scores, scores.detach())[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direct, "watched", lambda _: True)
+        by_triton = found()
+    found()  # compiles nothing, and is kept
+    monkeypatch.setattr(direct.Plan, "ordinary", None)
+    assert all(map(torch.equal, found(), by_triton))
+
+
 def test_more_elements_than_32_bits_count():
     family = next(family for family in FAMILIES if family.name == "project_simplex")
     rows, n = (1 << 31) // 8192 + 64, 8192

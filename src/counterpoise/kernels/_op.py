@@ -42,9 +42,9 @@ class Weigh(torch.autograd.Function):
         scores, prior, caps, weights, numbers = ctx.saved_tensors
         total = None
         if up is not None:
-            total = Pull.apply(ctx.spec, False, up, scores, prior, caps, weights, numbers)  # type: ignore[no-untyped-call]
+            total = _pulled(ctx.spec, up, scores, prior, caps, weights, numbers)
         if up_value is not None:
-            along = Pull.apply(ctx.spec._replace(family="value"), False, up_value, scores, None, None, weights, numbers)  # type: ignore[no-untyped-call]
+            along = _pulled(ctx.spec._replace(family="value"), up_value, scores, None, None, weights, numbers)
             total = along if total is None else total + along
         return None, total, None, None, None, None, None
 
@@ -69,6 +69,18 @@ class Weigh(torch.autograd.Function):
         numbers = numbers.unflatten(1, (size, -1)).movedim(1, 0)
         return (weights.unflatten(0, (size, -1)), value.unflatten(0, (size, -1)), numbers,
                 status.unflatten(0, (size, -1))), (0, 0, 0, 0)  # fmt: skip
+
+
+class EagerWeigh(torch.autograd.Function):
+    """The same where no transform is active: torch binds a function with `setup_context` to its signature each call."""
+
+    @staticmethod
+    def forward(ctx: Any, spec: Spec, *arrays: Tensor | None) -> Any:
+        output = Weigh.forward(spec, *arrays)
+        Weigh.setup_context(ctx, (spec, *arrays), output)
+        return output
+
+    backward = Weigh.backward
 
 
 class Pull(torch.autograd.Function):
@@ -105,6 +117,13 @@ class Pull(torch.autograd.Function):
             numbers = numbers.movedim(numbers_dim, 1).flatten(1)
         out = Pull.apply(spec, forward, *arrays, numbers)  # type: ignore[no-untyped-call]
         return out.unflatten(0, (info.batch_size, -1)), 0
+
+
+def _pulled(spec: Spec, *arrays: Any) -> Tensor:
+    """Pull back; through the function where somebody may differentiate or map that."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or _transformed():
+        return Pull.apply(spec, False, *arrays)  # type: ignore[no-any-return, no-untyped-call]
+    return Pull.forward(spec, False, *arrays)
 
 
 def _folded(size: int, in_dims: Any, arrays: Any) -> list[Tensor | None]:
@@ -183,11 +202,13 @@ _OPS = {family: _op(family) for family in FAMILIES}
 def weigh(spec: Spec, rows: Rows) -> Weighed:
     """Call the op under torch.compile, the autograd function where a derivative or a transform may be asked for."""
     if torch.compiler.is_compiling():
-        if _dual(rows.scores):  # a library op would answer with a tangent of zero
+        if _dual():  # a library op would answer with a tangent of zero
             raise NotImplementedError("forward mode is not available under torch.compile: call torch.func.jvp outside")
         return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
-    if rows.scores.requires_grad or torch._C._functorch.maybe_current_level() is not None or _dual(rows.scores):
+    if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
+    if rows.scores.requires_grad and torch.is_grad_enabled():
+        return Weighed(*EagerWeigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     return weigh_rows(spec, rows)
 
 
@@ -210,5 +231,10 @@ def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -
     return cp.Solution(weights, value.reshape(batch), multiplier, shift, gap, status.reshape(batch))
 
 
-def _dual(scores: Tensor) -> bool:
+def _dual() -> bool:
     return torch.autograd.forward_ad._current_level >= 0
+
+
+def _transformed() -> bool:
+    """Whether a transform of torch.func or forward mode is active."""
+    return torch._C._functorch.maybe_current_level() is not None or _dual()
