@@ -46,8 +46,15 @@ def weigh_rows(spec: Spec, rows: Rows) -> Weighed:
     return reference(spec, rows)
 
 
+def weights_of_rows(spec: Spec, rows: Rows) -> Tensor:
+    """Solve the rows for the weights alone."""
+    if _by_triton(spec, rows.scores):
+        return _kernels().weights_of_rows(spec, rows)  # type: ignore[no-any-return]
+    return reference(spec, rows).weights
+
+
 def pull_rows(spec: Spec, rows: Rows, weights: Tensor, numbers: Tensor, up: Tensor, forward: bool) -> Tensor:
     """Return the weights' Jacobian times ``up`` (its transpose for ``forward=False``)."""
     if _by_triton(spec, rows.scores):
         return _kernels().pull_rows(spec, rows, weights, numbers, up, forward)  # type: ignore[no-any-return]
-    return reference_pull(spec, rows, weights, numbers, up, forward)
+    return reference_pull(spec, rows, weights, numbers, up, forward).to(rows.scores.dtype)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ._launch import pull_rows, weigh_rows
+from ._launch import pull_rows, weigh_rows, weights_of_rows
 from ._spec import FAMILIES, Options, Rows, Spec, Weighed, accumulated, make_rows
 
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
@@ -75,12 +75,14 @@ class EagerWeigh(torch.autograd.Function):
     """The same where no transform is active: torch binds a function with `setup_context` to its signature each call."""
 
     @staticmethod
-    def forward(ctx: Any, spec: Spec, *arrays: Tensor | None) -> Any:
-        output = Weigh.forward(spec, *arrays)
-        Weigh.setup_context(ctx, (spec, *arrays), output)
+    def forward(ctx: Any, spec: Spec, scores: Tensor, others: Any) -> Any:
+        output = Weigh.forward(spec, scores, *others)
+        Weigh.setup_context(ctx, (spec, scores, *others), output)
         return output
 
-    backward = Weigh.backward
+    @staticmethod
+    def backward(ctx: Any, *up: Any) -> Any:
+        return *Weigh.backward(ctx, *up)[:2], None
 
 
 class Pull(torch.autograd.Function):
@@ -93,7 +95,7 @@ class Pull(torch.autograd.Function):
         if spec.family == "value":
             return (up.unsqueeze(-1) * weights).to(scores.dtype)
         rows = Rows(scores, prior, None, None, None, caps)
-        return pull_rows(spec, rows, weights, numbers, up, forward).to(scores.dtype)
+        return pull_rows(spec, rows, weights, numbers, up, forward)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -121,7 +123,7 @@ class Pull(torch.autograd.Function):
 
 def _pulled(spec: Spec, *arrays: Any) -> Tensor:
     """Pull back; through the function where somebody may differentiate or map that."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or _transformed():
+    if torch.is_grad_enabled() or not _eager():
         return Pull.apply(spec, False, *arrays)  # type: ignore[no-any-return, no-untyped-call]
     return Pull.forward(spec, False, *arrays)
 
@@ -157,7 +159,7 @@ def _op(family: str) -> Any:
 
     def pull(up: Tensor, scores: Tensor, prior: Any, caps: Any, weights: Tensor, numbers: Tensor, *rest: Any) -> Tensor:
         rows = Rows(scores, prior, None, None, None, caps)
-        return pull_rows(Spec(family, *rest), rows, weights, numbers, up, False).to(scores.dtype)
+        return pull_rows(Spec(family, *rest), rows, weights, numbers, up, False)
 
     def fake(scores: Tensor, *rest: Any) -> Any:
         rows, n = scores.shape
@@ -208,14 +210,17 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
     if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     if rows.scores.requires_grad and torch.is_grad_enabled():
-        return Weighed(*EagerWeigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
+        return Weighed(*EagerWeigh.apply(spec, rows.scores, rows[1:]))  # type: ignore[no-untyped-call]
     return weigh_rows(spec, rows)
 
 
 def weights_of(name: str, scores: Tensor, family: str, options: Options, **numbers: Any) -> Tensor:
     """Check the arguments and return the weights, in the scores' shape broadcast with the others'."""
     spec, rows, batch = make_rows(name, scores, family, options, **numbers)
-    weights = weigh(spec, rows).weights
+    if _eager() and not (rows.scores.requires_grad and torch.is_grad_enabled()):
+        weights = weights_of_rows(spec, rows)
+    else:
+        weights = weigh(spec, rows).weights
     return weights if len(batch) == 1 else weights.reshape(*batch, rows.scores.shape[1])
 
 
@@ -223,7 +228,7 @@ def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -
     """Check the arguments and return the core's solution."""
     spec, rows, batch = make_rows("losses", losses, family, options, **numbers)
     weights, value, table, status = weigh(spec, rows)
-    multiplier, shift, gap, _ = table
+    multiplier, shift, gap, _ = table.unbind()
     if len(batch) == 1:
         return cp.Solution(weights, value, multiplier, shift, gap, status)
     multiplier, shift, gap = (row.reshape(batch) for row in (multiplier, shift, gap))
@@ -233,6 +238,10 @@ def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -
 
 def _dual() -> bool:
     return torch.autograd.forward_ad._current_level >= 0
+
+
+def _eager() -> bool:
+    return not (torch.compiler.is_compiling() or _transformed())
 
 
 def _transformed() -> bool:

@@ -87,7 +87,7 @@ def _weigh(spec: Spec, rows: Rows, launch: Launch | None, alone: bool) -> tuple[
     if plain and strides[1] == 1:
         key = (family, exponent, dtype, launch, scores.get_device(), scores.dtype, scores.shape, strides)
         plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))
-        return plan((scores,) * 6, floats, alone)
+        return plan((scores,), floats, alone)
     rows = Rows(*map(_adjacent, rows))
     key = (family, exponent, dtype, launch, scores.get_device(), *map(_described, rows))
     plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))

@@ -68,15 +68,20 @@ def kind(number: float) -> tuple:
 class Plan:
     """A kernel at one shape of its arguments, which are arrays in and out, then numbers, then constants."""
 
-    __slots__ = ("after", "before", "device", "dtypes", "kernel", "launchers", "makers", "named", "programs", "rest")
+    __slots__ = (
+        "after", "before", "device", "dtypes", "inputs", "kernel", "launchers", "makers", "named", "programs", "rest",
+    )  # fmt: skip
 
     def __init__(
         self, kernel: Any, device: torch.device, programs: int, dtypes: tuple, outputs: tuple, before: tuple,
         after: tuple, constants: dict[str, int], options: dict[str, int],
     ) -> None:  # fmt: skip
-        """Prepare; outputs are (shape, dtype); numbers of the shape stand ``before`` and ``after`` those of a call."""
+        """Prepare; outputs are (shape, dtype); numbers of the shape stand ``before`` and ``after`` those of a call.
+
+        A call's one input stands for all that the kernel reads.
+        """
         self.kernel, self.programs, self.before, self.after = kernel, programs, before, after
-        self.dtypes = (*dtypes, *(dtype for _, dtype in outputs))
+        self.inputs, self.dtypes = len(dtypes), (*dtypes, *(dtype for _, dtype in outputs))
         self.rest, self.named = (*after, *constants.values()), {**constants, **options}
         self.makers = [_maker(shape, dtype, device) for shape, dtype in outputs]
         self.device = -1 if device.index is None else device.index
@@ -94,31 +99,32 @@ class Plan:
             outputs = (self.makers[0](), waste, waste, waste)
         else:
             outputs = [make() for make in self.makers]
-        if self.programs:
-            self.launch((*inputs, *outputs), floats)
-        return outputs
-
-    def launch(self, arrays: tuple[torch.Tensor, ...], floats: tuple[float, ...]) -> None:
-        """Launch on the current device."""
+        if not self.programs:
+            return outputs
         if self.launchers is None:
-            self.ordinary(arrays, floats)
-            return
-        pointers = [*map(POINTER, arrays)]
+            self.ordinary(inputs, outputs, floats)
+            return outputs
+        read, written = [*map(POINTER, inputs)], [*map(POINTER, outputs)]
         bits = 0
-        for pointer in pointers:
+        for pointer in read:
             bits |= pointer
+        for pointer in written:
+            bits |= pointer
+        pointers = read * (self.inputs // len(inputs)) + written
         odd = tuple([pointer % 16 != 0 for pointer in pointers]) if bits & 15 else None
         launch = self.launchers.get(odd)
         if not launch or watched(self.kernel):
-            compiled = self.ordinary(arrays, floats)
+            compiled = self.ordinary(inputs, outputs, floats)
             if launch is None and not watched(self.kernel):
                 self.launchers[odd] = launcher(compiled) or False
-            return
-        stream = driver.active.get_current_stream(self.device)
+            return outputs
+        stream = driver.active.get_current_stream(device)
         launch(self.programs, stream, (*pointers, *self.before, *floats, *self.rest))
+        return outputs
 
-    def ordinary(self, arrays: tuple[torch.Tensor, ...], floats: tuple[float, ...]) -> Any:
+    def ordinary(self, inputs: tuple, outputs: tuple, floats: tuple[float, ...]) -> Any:
         """Launch as Triton does, on the current device; what was not compiled is."""
+        arrays = (*inputs * (self.inputs // len(inputs)), *outputs)
         views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
         return self.kernel[(self.programs,)](*views, *self.before, *floats, *self.after, **self.named)
 
