@@ -231,6 +231,10 @@ MUTANTS = {
     ),
     "mask by the scores' rows": ("kernels/_triton/weigh.py", "wide * stride_mask", "wide * stride_scores"),
     "backward without its other pieces": ("kernels/_triton/pull.py", "size += total(h1)", "size += 0 * total(h1)"),
+    "sixteens unseen": ("kernels/_triton/direct.py", "number % 16 == 0, number", "number"),
+    "ones unseen": ("kernels/_triton/direct.py", "return number == 1, number", "return number"),
+    "alignment unseen": ("kernels/_triton/direct.py", "if bits & 15 else None", "if bits < 0 else None"),
+    "dtypes unseen": ("kernels/_triton/direct.py", "(kernel, device, self.dtypes, ", "(kernel, device, "),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
     "residual of nothing": (

@@ -40,6 +40,7 @@ UNLABELLED_SUITE = ["tests/properties/test_unlabelled.py"]
 
 
 KERNEL_SUITE = ["tests/weight_kernels/test_reference.py", "tests/weight_kernels/test_op.py"]
+LAUNCH_SUITE = ["tests/weight_kernels/test_direct.py"]
 TRITON_SUITE = ["tests/weight_kernels/test_interpreter.py"]
 
 
@@ -61,6 +62,8 @@ def _suite(name: str) -> list[str]:
         return UNLABELLED_SUITE
     if file.startswith(("ratios/", "balance", "tail")):
         return RATIO_SUITE
+    if file.endswith("direct.py"):
+        return LAUNCH_SUITE
     if file.startswith("kernels/_triton/"):
         return TRITON_SUITE
     if file.startswith("kernels/"):
@@ -72,7 +75,7 @@ def killed_by(name: str | None) -> str:
     """Run the suite on a mutant (on the core itself for None); return what noticed it, '' if nothing did."""
     with tempfile.TemporaryDirectory() as folder:
         source = ROOT / "src" if name is None else planted(name, Path(folder))
-        names = [*RATIO_SUITE, *UNLABELLED_SUITE, *PRESET_SUITE, *KERNEL_SUITE, *TRITON_SUITE, *SUITE]
+        names = [*RATIO_SUITE, *UNLABELLED_SUITE, *PRESET_SUITE, *KERNEL_SUITE, *LAUNCH_SUITE, *TRITON_SUITE, *SUITE]
         suite = names if name is None else _suite(name)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *suite]
         environment = {**os.environ, "PYTHONPATH": str(source), "HYPOTHESIS_PROFILE": "gate", "OMP_NUM_THREADS": "1"}
