@@ -14,6 +14,11 @@ from ._spec import Options
 
 Impl = Literal["auto", "reference", "triton"]
 
+_PENALTIES: dict[type, str] = {
+    cp.KL: "kl_penalty", cp.ChiSquare: "chi_square_penalty", cp.CressieRead: "power_penalty",
+}  # fmt: skip
+_BALLS: dict[type, str] = {cp.KL: "kl_ball", cp.ChiSquare: "chi_square_ball"}
+
 
 def penalized(
     losses: Tensor,
@@ -70,8 +75,7 @@ def penalized(
     array([[0.090031, 0.244728, 0.665241],
            [0.268941, 0.731059, 0.      ]])
     """
-    family = {cp.KL: "kl_penalty", cp.ChiSquare: "chi_square_penalty", cp.CressieRead: "power_penalty"}
-    name = family.get(type(divergence))
+    name = _PENALTIES.get(type(divergence))
     exponent = divergence.a if isinstance(divergence, cp.CressieRead) else 2.0
     if name is None or not 1 < exponent <= 2:
         raise TypeError(
@@ -125,7 +129,7 @@ def constrained(
     >>> kernels.constrained(losses, cp.KL(), 0.1).weights.numpy().round(6)
     array([0.169735, 0.300006, 0.530259])
     """
-    name = {cp.KL: "kl_ball", cp.ChiSquare: "chi_square_ball"}.get(type(divergence))
+    name = _BALLS.get(type(divergence))
     if name is None:
         raise TypeError(
             f"the divergence is {divergence!r}; KL() or ChiSquare() is needed: use counterpoise.constrained for others"

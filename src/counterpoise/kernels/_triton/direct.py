@@ -91,7 +91,7 @@ class Plan:
     def __call__(self, inputs: tuple[torch.Tensor, ...], floats: tuple[float, ...], alone: bool = False) -> Any:
         """Launch and return the outputs; for ``alone`` the first, the others written to one place, and to waste."""
         device = self.device
-        if device >= 0 and device != torch.cuda.current_device():
+        if device >= 0 and device != torch._C._cuda_getDevice():
             with torch.cuda.device(device):
                 return self(inputs, floats, alone)
         if alone:
