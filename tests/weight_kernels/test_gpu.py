@@ -72,7 +72,7 @@ def test_gradients_of_every_tile(family, n):
 
 @pytest.mark.parametrize(("offset", "n"), [(0, 64), (0, 1000), (1, 64), (1, 20480)])
 @pytest.mark.parametrize("with_prior", [False, True])
-@pytest.mark.parametrize("family", FAMILIES[5::5], ids=[family.name for family in FAMILIES[5::5]])  # two: all go the same way
+@pytest.mark.parametrize("family", FAMILIES[5::5], ids=[family.name for family in FAMILIES[5::5]])  # all go one way
 def test_direct_launches_give_what_triton_s_give(family, with_prior, offset, n, monkeypatch):
     if DEVICE != "cuda":
         pytest.skip("launches are direct on a CUDA device only")
