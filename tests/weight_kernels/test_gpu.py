@@ -61,13 +61,18 @@ def test_every_tile_of_the_table(family, with_prior, n):
 def test_gradients_of_every_tile(family, n):
     scores, _ = random(64, n, seed=n + 1, dtype=torch.float32)
     up = torch.randn(scores.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
-    gradients = []
+    gradients, live = [], []
     for leaf, impl in ((scores.to(DEVICE), "triton"), (scores.double(), "reference")):
         leaf = leaf.requires_grad_()
         weights = family.kernel(leaf, amount_for(family, n), impl=impl)
         (gradient,) = torch.autograd.grad(weights, leaf, up.to(weights))
         gradients.append(gradient.cpu().double())
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-4 * float(gradients[1].abs().max()))
+        live.append(weights.detach().cpu() > 0)
+    # the derivative jumps where an atom enters: a row with one within a rounding of that has two right answers
+    same = (live[0] == live[1]).all(-1)
+    assert same.float().mean() >= 0.9
+    a, b = (gradient[same] for gradient in gradients)
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
 
 
 @pytest.mark.parametrize(("offset", "n"), [(0, 64), (0, 1000), (1, 64), (1, 20480)])

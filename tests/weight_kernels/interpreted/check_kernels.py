@@ -174,6 +174,7 @@ def test_strides_do_not_matter(name):
     scores, _ = random(6, 8, seed=4, dtype=torch.float32)
     amount = feasible_cap(family, 8)
     amount = torch.full((8,), amount) if "capped" in name else amount
+    amount = amount.to(DEVICE) if isinstance(amount, torch.Tensor) else amount
     plain = solve(family, scores, amount)
     assert torch.equal(
         solve(family, torch.stack([scores, scores], -1).view(2, 3, 8, 2)[..., 0], amount).view(6, 8), plain
@@ -183,7 +184,9 @@ def test_strides_do_not_matter(name):
     assert solve(family, scores[:0], amount).shape == (0, 8)
     shared, live = torch.rand(8) + 0.1, torch.arange(8) != 3
     one = solve(family, scores, amount, prior=shared, mask=live)
-    assert torch.equal(one, solve(family, scores, amount, prior=shared.repeat(6, 1), mask=live.repeat(6, 1)))
+    each = solve(family, scores, amount, prior=shared.repeat(6, 1), mask=live.repeat(6, 1))
+    # a compiler deals threads by what it knows of strides, so that a device may sum in another order
+    torch.testing.assert_close(one, each, rtol=0, atol=0 if DEVICE == "cpu" else 8 * torch.finfo(torch.float32).eps)
 
 
 @pytest.mark.parametrize("forward", [False, True], ids=["transposed", "forward"])

@@ -4,8 +4,8 @@
 import triton
 import triton.language as tl
 
-from .sums import BELOW, MOMENTS, RAMP, SPREAD, sums
-from .tile import PRIOR
+from .sums import BELOW, MOMENTS, RAMP, SPREAD, ramp, sums, unit
+from .tile import LOOPED, PRIOR
 
 ROUNDING = tl.constexpr(2.384185791015625e-07)
 
@@ -25,6 +25,28 @@ def _edge(moments, second, amount, BALL: tl.constexpr):
 
 
 @triton.jit
+def _falls(weight, held, delta, amount):
+    """Return Newton's next δ of Σ p(δ − x)₊ = amount, and whether it lies below by more than rounding."""
+    new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)
+    return new, new >= delta * (1 - ROUNDING)
+
+
+@triton.jit
+def _bound(x, one, amount, delta, done):
+    """Return an upper bound of δ: that of the nearest atom of every column alone, which are in registers already."""
+    near = tl.min(x, axis=0, keep_dims=True)
+    stop = done.to(tl.int32)
+    steps = 0
+    while (tl.min(stop) == 0) & (steps < 8):
+        weight, held = ramp(near, delta)
+        new, ended = _falls(weight * one, held * one, delta, amount)
+        delta = tl.where(stop > 0, delta, tl.minimum(new, delta))
+        stop = stop | ended.to(tl.int32)
+        steps += 1
+    return delta
+
+
+@triton.jit
 def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return (δ, the atom below it, reach, 1), for weights p(reach − (x − atom))₊ on {x < δ}, and that set's moments.
 
@@ -35,6 +57,8 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
     """
     zero = amount * 0.0
     delta = tl.where(done, 2.0, start)
+    if (((PRIOR | LOOPED) & FLAGS) == 0) & (BALL == 0) & (tile[0].shape[0] > 2):
+        delta = _bound(tile[0], unit(env, FLAGS), amount, delta, done)
     centre = zero
     if BALL:
         centre = mean
@@ -50,12 +74,11 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
             new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
             ended = (new >= delta).to(tl.int32)
         else:
-            steep = tl.minimum(1e9 / delta, 1e38)
-            weight, held, _, _ = sums(tile, env, delta, steep, 0.0, RAMP, FLAGS, BLOCK)
+            weight, held, _, _ = sums(tile, env, delta, zero, 0.0, RAMP, FLAGS, BLOCK)
             beyond = 1 - held
             off = delta - weight / tl.where(held > 0, held, 1.0)
-            new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)
-            ended = (new >= delta * (1 - ROUNDING)).to(tl.int32)
+            new, ended = _falls(weight, held, delta, amount)
+            ended = ended.to(tl.int32)
         mass = tl.where(stop > 0, mass, held)
         first = tl.where(stop > 0, first, (centre + off) * held)
         outside = tl.where(stop > 0, outside, beyond)

@@ -117,25 +117,43 @@ def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constex
 
 
 @triton.jit
-def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+def _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
+    if (LOOPED | PRIOR) & FLAGS:
+        return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+    else:
+        primal = env[2][1] * 0.0
+        spent = primal
+        convex = primal
+        if tl.min(env[2][3]) == BLOCK:  # all atoms live, and are not asked one by one
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
+        else:
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+        return primal, spent, convex
+
+
+@triton.jit
+def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     shift, penalty, level = bound
-    live = x < float("inf")
-    x = tl.where(live, x, 0.0)
+    live = x == x
+    if ALL == 0:
+        live = x < float("inf")
+        x = tl.where(live, x, 0.0)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-        f = 0.5 * scale_of * (r - 1) * (r - 1)
+        f = (r - 1) * (r - 1)
         h = (shift - x) * (1 / (penalty * scale_of))
         m = tl.maximum(h, -1.0)
-        convex = scale_of * (0.5 * m * m + (m - h))
+        convex = 0.5 * m * m + (m - h)
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         above = grown(y, r)
         f = tl.where(r > 0, r * y - above, 1.0)
         convex = above - y  # s = y
     elif SQUARED & FLAGS:  # polynomials in the roots of r and of the maximum's
-        f = (y - 1) * (y - 1) * (y + 0.5) * (1 / 0.75)
-        h = 1 + (shift - x) * (0.5 / penalty)
-        m = tl.maximum(h, 0.0)
-        convex = (m - 1) * (m - 1) * (m + 2) * (1 / 1.5) + 2 * (m - h)
+        y = y - 1
+        f = y * y * (y + 1.5)
+        h = (shift - x) * (0.5 / penalty)
+        m = tl.maximum(h, -1.0)
+        convex = m * m * (m * (1 / 3) + 1) + (m - h)
     elif FAMILY == POWER_PENALTY:
         y = tl.log(tl.maximum(r, TINY))
         f = (r * expm1(k * y) / k - (r - 1)) / (k + 1)
@@ -145,7 +163,17 @@ def _checks(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
     else:
         f = r * 0.0
         convex = tl.maximum(shift - x, 0.0) / level - (shift - x)
-    return total(q * x), total(tl.where(live, p * f, 0.0)), total(tl.where(live, p * convex, 0.0))
+    f = p * f
+    convex = p * convex
+    if ALL == 0:
+        f = tl.where(live, f, 0.0)
+        convex = tl.where(live, convex, 0.0)
+    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        return total(q * x), total(f) * (0.5 * scale_of), total(convex) * scale_of
+    elif SQUARED & FLAGS:
+        return total(q * x), total(f) * (1 / 0.75), total(convex) * 2
+    else:
+        return total(q * x), total(f), total(convex)
 
 
 @triton.jit
@@ -173,7 +201,7 @@ def write(
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
             if DETAILS:
-                s1, s2, s3 = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+                s1, s2, s3 = _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
                 primal += s1
                 spent += s2
                 convex += s3
@@ -182,7 +210,7 @@ def write(
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
-            primal, spent, convex = _checks(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+            primal, spent, convex = _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
         _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 

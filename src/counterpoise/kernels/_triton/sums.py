@@ -28,6 +28,20 @@ def power_log(z, k):
 
 
 @triton.jit
+def ramp(x, u):
+    """Return Σ (u − x)₊ and how many atoms it has."""
+    return total(tl.maximum(u - x, 0.0)), total(tl.where(x < u, 1.0, 0.0))
+
+
+@triton.jit
+def root(x, p, tau):
+    """Return Σ p b² for b = (1 − x/2τ)₊, and Σ p b x, from which no product with x is summed."""
+    base = tl.maximum(x * (-0.5 / tau) + 1, 0.0)
+    square = total(p * base * base)
+    return square, (square - total(p * base)) * (-2 * tau)
+
+
+@triton.jit
 def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile, four columns. Dead atoms have x = +inf.
 
@@ -44,8 +58,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         outside = total(tl.where(live & (inside == 0), p, 0.0))
         return total(tl.where(inside, p, 0.0)), total(first), outside, total(first * off)
     elif PHASE == RAMP:
-        above = tl.maximum(u - x, 0.0)  # 1 of those that are not 0: a product is cheaper than a predicate
-        return total(above), total(tl.minimum(above * v, 1.0)), none, none
+        weight, held = ramp(x, u)
+        return weight, held, none, none
     elif PHASE == SPREAD:
         off = tl.where(x < u, x - v, 0.0)
         return total(p * off * off), none, none, none
@@ -55,9 +69,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         w = tl.where(live, p * e, 0.0)
         return total(w), total(tl.where(live, p * grown(z, e), 0.0)), total(w * z), total(w * z * z)
     elif PHASE == ROOT:  # POWER at k = ½, without its second sum
-        base = tl.maximum(x * (-0.5 / u) + 1, 0.0)
-        square = total(p * base * base)
-        return square, none, (square - total(p * base)) * (-2 * u), none
+        square, first = root(x, p, u)
+        return square, none, first, none
     elif PHASE == POWER and (SQUARED & FLAGS):
         z = tl.maximum(x * (-0.5 / u), -1.0)
         rise = total(tl.where(live, p * (z * (z + 2)), 0.0))
@@ -127,3 +140,18 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
             c = env[2][3] - a  # counts are exact
         one = unit(env, FLAGS)
         return a * one, b * one, c * one, d * one
+
+
+@triton.jit
+def first_look(tile, env, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the mass of the argmax and the mean distance, NaN where a score is."""
+    mass = env[2][3]
+    if (LOOPED | PRIOR | CAPPED) & FLAGS:
+        argmass, mean, _, _ = sums(tile, env, mass, mass, 0.0, TOP, FLAGS, BLOCK)
+    else:
+        argmass = total(tl.where(tile[0] == 0, 1.0, 0.0)) / mass
+        mean = total(tile[0])
+        if tl.min(mass) < BLOCK:  # else all atoms live, and are not asked one by one
+            mean = total(tl.where(tile[0] == float("inf"), 0.0, tile[0]))
+        mean = mean / mass
+    return argmass, mean

@@ -55,6 +55,12 @@ def most(v):
 
 
 @triton.jit
+def least(v):
+    """Smallest of each row, shape (1, rows, 1)."""
+    return tl.min(tl.min(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+
+
+@triton.jit
 def places(ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     """Return rows (1, rows, 1) and columns (chunks, 1, width) of a tile.
 
@@ -63,6 +69,19 @@ def places(ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     """
     chunk = tl.arange(0, BLOCK // WIDTH)[:, None, None] * WIDTH
     return tl.arange(0, ROWS)[None, :, None], chunk + tl.arange(0, WIDTH)[None, None, :]
+
+
+@triton.jit
+def begin(row, stride):
+    """Return where rows begin.
+
+    The hint is for the compiler's deal of threads alone, which goes by it: along the width, then over rows, as some
+    versions of Triton would not without. No load is along rows, so that it need not be true.
+    """
+    first = row * stride
+    if row.shape[1] > 1:
+        first = tl.max_contiguous(first, (1, 2, 1))
+    return first
 
 
 @triton.jit
@@ -207,6 +226,14 @@ def head(tile, io, at, n, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 def _look(x, p, c, inside, shrink, FLAGS: tl.constexpr):
     """Return top, bottom, mass, marks and the sum of caps of a tile; NaN scores show later, in the mean distance."""
     marks = shrink * 0.0
+    if ((PRIOR | CAPPED) & FLAGS) == 0:
+        bottom = least(x)
+        mass = marks + x.shape[0] * x.shape[2]
+        if tl.min(bottom) == -float("inf"):  # else all atoms live, and are not asked one by one
+            live = x > -float("inf")
+            bottom = -most(tl.where(live, -x, -float("inf")))
+            mass = total(tl.where(live, 1.0, 0.0))
+        return most(x), bottom, mass, marks, marks
     if PRIOR & FLAGS:
         marks = most(tl.where(((p > 0) & (p < float("inf"))) | (p == 0), 0.0, 2.0))
     if CAPPED & FLAGS:

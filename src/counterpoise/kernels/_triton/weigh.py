@@ -16,8 +16,8 @@ from .families import (
     solve,
 )
 from .finish import measure, report, settle, write
-from .sums import TOP, sums, unit
-from .tile import canonical, head, load, places
+from .sums import first_look, unit
+from .tile import begin, canonical, head, load, places
 
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
 """Caps may sum to a few roundings less than 1."""
@@ -57,7 +57,7 @@ def weigh_kernel(
     k = exponent - 1
 
     io = (scores, prior, mask, caps)
-    at = (wide * stride_scores, wide * stride_prior, wide * stride_mask, wide * stride_caps, count, cols)
+    at = (begin(wide, stride_scores), begin(wide, stride_prior), begin(wide, stride_mask), begin(wide, stride_caps), count, cols)
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
@@ -65,7 +65,7 @@ def weigh_kernel(
     env = (io, at, scale, n, cap)
     zero = given * 0.0
     zero = tl.where(zero == zero, zero, 0.0)  # of an infinite amount
-    argmass, mean, _, _ = sums(tile, env, zero, zero, k, TOP, FLAGS, BLOCK)
+    argmass, mean = first_look(tile, env, FLAGS, BLOCK)
     argmass = tl.where(mean > 0, argmass, 1.0)
     marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
     mean = tl.where(mean == mean, mean, 0.0)
@@ -97,7 +97,7 @@ def weigh_kernel(
     else:
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
     bound = (shift, penalty, given)
-    out = weights + wide * n
+    out = weights + begin(wide, n)
     checks = write(
         tile, env, numbers, k, factors, bound, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
     )  # fmt: skip
