@@ -57,7 +57,14 @@ def weigh_kernel(
     k = exponent - 1
 
     io = (scores, prior, mask, caps)
-    at = (begin(wide, stride_scores), begin(wide, stride_prior), begin(wide, stride_mask), begin(wide, stride_caps), count, cols)
+    at = (
+        begin(wide, stride_scores),
+        begin(wide, stride_prior),
+        begin(wide, stride_mask),
+        begin(wide, stride_caps),
+        count,
+        cols,
+    )
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
