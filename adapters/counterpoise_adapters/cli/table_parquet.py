@@ -6,14 +6,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import Columns, reading
 from .rows import NumberedRow
 
-__all__ = ["Parquet"]
+__all__ = ["Parquet", "numbers_of"]
 
 _ROWS = 4096  # in memory at a time
 _HELD = 64 * 2**20  # bytes to be written as one row group, at most
@@ -96,7 +98,7 @@ class Parquet:
                 waiting: list[Any] = []
                 for batch in self._read(file, batch_size=_ROWS, row_groups=[group]):
                     part = slice(done, done + batch.num_rows)
-                    added = [pa.array(column[part], type=pa.float64()) for column in extra.values()]
+                    added = [_column_of(column[part]) for column in extra.values()]
                     waiting.append(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
                     done += batch.num_rows
                     if sum(held.nbytes for held in waiting) >= _HELD:
@@ -129,6 +131,32 @@ class Parquet:
             return pq.ParquetFile(self.path)
         except pa.ArrowInvalid as error:
             raise InputError(f"not a Parquet file: {error}", path=self.path) from error
+
+
+def numbers_of(column: Any) -> NDArray[Any]:
+    """Return a pyarrow array of integers or floats without nulls as numpy's, on the same memory.
+
+    pyarrow's own ways between the two load pandas, which takes longer than a shard does.
+
+    Parameters
+    ----------
+    column : pyarrow Array
+        Of a type that numpy has.
+
+    Examples
+    --------
+    >>> numbers_of(pa.array([1.5, 2.5, 3.5])[1:])
+    array([2.5, 3.5])
+    """
+    kind = np.dtype(column.type.to_pandas_dtype())
+    if not len(column):  # which may have no memory at all
+        return np.empty(0, kind)
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
+
+
+def _column_of(values: NDArray[np.float64]) -> Any:
+    held = pa.py_buffer(np.ascontiguousarray(values, dtype=np.float64))
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, held])
 
 
 def _together(metadata: Any, size: int) -> Iterator[list[int]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from counterpoise_adapters.cli.features import ColumnFeatures, Featuriser, Matrix
 from counterpoise_adapters.cli.files import Table, batched
 from counterpoise_adapters.cli.rows import NumberedRow, Place, TargetFilter, cell, label_of
-from counterpoise_adapters.cli.table_parquet import Parquet
+from counterpoise_adapters.cli.table_parquet import Parquet, numbers_of
 
 from .sample import digests, digests_of
 
@@ -95,7 +95,7 @@ class Batch:
             coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
             coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
             values = [label_of(value) for value in coded.dictionary.to_pylist()]
-            place = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+            place = numbers_of(coded.indices).astype(np.int64)
             known = {value: rank for rank, value in enumerate(dict.fromkeys(values))}
             return list(known), np.asarray([known[value] for value in values], dtype=np.int64)[place]
         seen: dict[str, int] = {}
@@ -184,5 +184,5 @@ def _dense(table: Any, name: str, width: int) -> NDArray[np.float64] | None:
         kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)) or column.null_count:
         return None
-    flat = column.to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(table), width)
+    flat = numbers_of(column).astype(np.float64).reshape(len(table), width)
     return flat if bool(np.isfinite(flat).all()) else None

@@ -171,7 +171,7 @@ def _weigh(
     if spec.method == "ulsif":
         model = ray.put(_from_sums(job, parts, tables, batch_size, pool_of))
     else:
-        model = fit_remotely(job, [], tables, cpus=pool_of["num_cpus"]).model
+        model = fit_remotely(job, [], tables, workers=workers, cpus=pool_of["num_cpus"]).model
     scored = dataset.map_batches(
         Scoring, fn_constructor_args=(spec, place, len(names), [model]), batch_size=batch_size,
         batch_format="pyarrow", **pool_of,

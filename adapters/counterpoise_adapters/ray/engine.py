@@ -144,9 +144,10 @@ class RayEngine:
         load, merge, paths
             As in `corpus.engine.Engine`.
         """
-        level = [_loaded.remote(load, merge, paths[i : i + _FAN_IN]) for i in range(0, len(paths), _FAN_IN)]
+        loaded, merged = _loaded.options(num_cpus=self._cpus), _merged.options(num_cpus=self._cpus)
+        level = _at_most(self._workers, loaded, [(load, merge, part) for part in _parts(paths)])
         while len(level) > 1:
-            level = [_merged.remote(merge, *level[i : i + _FAN_IN]) for i in range(0, len(level), _FAN_IN)]
+            level = _at_most(self._workers, merged, [(merge, *part) for part in _parts(level)])
         whole: T = ray.get(level[0])
         return whole
 
@@ -158,7 +159,7 @@ class RayEngine:
         job, paths
             As in `corpus.engine.Engine`.
         """
-        return fit_remotely(job, list(paths), [], cpus=self._cpus)
+        return fit_remotely(job, list(paths), [], workers=self._workers, cpus=self._cpus)
 
     def once(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function on a worker; see `corpus.engine.Engine`.
@@ -191,7 +192,7 @@ def warm_up(method: str, hashes: bool, *, workers: int, cpus: float) -> list[Any
     return [_warm.options(num_cpus=cpus).remote(method, hashes) for _ in range(workers)]
 
 
-def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, cpus: float) -> Fitted:
+def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, workers: int, cpus: float) -> Fitted:
     """Learn the models in tasks, so that the driver holds neither the rows drawn nor the models.
 
     Parameters
@@ -202,12 +203,15 @@ def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, c
         Files of rows drawn.
     tables : sequence of references to pyarrow tables
         With rows drawn, as bytes in the column "part".
+    workers : int
+        How many folds are fitted at once, at most.
     cpus : float
         Of each worker that fits a fold.
     """
     try:
         begun, count = _begin.options(num_cpus=cpus).remote(job, paths, *tables)
-        folds = [_fit_fold.options(num_cpus=cpus).remote(begun, number) for number in range(ray.get(count))]
+        numbers = range(ray.get(count))
+        folds = _at_most(workers, _fit_fold.options(num_cpus=cpus), [(begun, number) for number in numbers])
         model, about = _finish.options(num_cpus=cpus).remote(job, begun, *folds)
         return Fitted(model, *ray.get(about))
     except ray.exceptions.RayTaskError as error:
@@ -240,6 +244,20 @@ def unpacked(tables: Sequence[Any]) -> list[io.BytesIO]:
         With bytes in the column "part".
     """
     return [io.BytesIO(part) for table in tables for part in table["part"].to_pylist()]
+
+
+def _at_most(workers: int, task: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
+    """Call a task with each of several arguments, so many at once; return references, the last of them not yet done."""
+    begun: list[Any] = []
+    for arguments in calls:
+        if len(begun) >= workers:
+            ray.wait(begun, num_returns=len(begun) - workers + 1)
+        begun.append(task.remote(*arguments))
+    return begun
+
+
+def _parts(whole: Sequence[Any]) -> list[Sequence[Any]]:
+    return [whole[i : i + _FAN_IN] for i in range(0, len(whole), _FAN_IN)]
 
 
 def _nodes() -> int:

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from adapters.corpus.corpora import rows_of, spread
 from counterpoise_adapters._calibration import calibration
 from counterpoise_adapters._linear_ratio import LinearRatio
 from counterpoise_adapters.sklearn import ClassifierRatio
@@ -107,17 +108,15 @@ def test_what_cannot_be_fitted_is_refused():
         )
 
 
-def test_dense_features_are_weighed_without_scikit_learn():
-    """Loading it takes two seconds in every worker."""
+def test_columns_of_numbers_are_weighed_without_scikit_learn_and_pandas(tmp_path):
+    """Loading the one takes two seconds in every worker, the other half a second, for which pyarrow is enough."""
+    corpus = spread(tmp_path / "corpus", rows_of(), 2, ending="parquet")
     code = """
 import sys
-import numpy as np
-from counterpoise_adapters.corpus import jobs, run
-from counterpoise_adapters.corpus.spec import Spec
-how = dict(folds=3, calibrate="platt", seed=0, shares=[0.5, 0.5])
-y = np.arange(60) % 2
-model = Spec(features=("x",)).featuriser().model(**how).fit(np.random.default_rng(0).normal(size=(60, 3)), y)
-print(*{name.partition(".")[0] for name in sys.modules})
-"""
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert "numpy" in found and not {"sklearn", "scipy", "pandas"} & set(found)
+from counterpoise_adapters.cli import main
+sys.argv[1:] = ["weigh", sys.argv[1], "--out", sys.argv[2], "--target", "source=human", "--features", "x"]
+main()
+""".replace("main()", "try:\n    main()\nfinally:\n    print(*{name.partition('.')[0] for name in sys.modules})")
+    command = [sys.executable, "-c", code, str(corpus), str(tmp_path / "out")]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert "pyarrow" in found and not {"sklearn", "scipy", "pandas"} & set(found)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import ray
 import ray.data
 from counterpoise_adapters.corpus.run import run_corpus
 from counterpoise_adapters.ray import weigh
-from counterpoise_adapters.ray.engine import RayEngine
+from counterpoise_adapters.ray.engine import RayEngine, _at_most
 from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
@@ -123,6 +124,17 @@ def test_a_dataset_gives_them_too(cluster, expected):
         weigh(rows, target="source=alien", text=["text"])
     with pytest.raises(ValueError, match="target_dataset"):
         weigh(rows, text=["text"])
+
+
+def test_no_more_workers_than_asked_for_are_at_work(cluster):
+    def busy_for(seconds):
+        start = time.time()
+        time.sleep(seconds)
+        return start, time.time()
+
+    spans = sorted(ray.get(_at_most(1, ray.remote(busy_for), [(0.1,)] * 4)))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert len(ray.get(_at_most(2, ray.remote(busy_for), [(0.0,)] * 5))) == 5
 
 
 def test_a_corrupt_shard_is_named(cluster, tmp_path):
