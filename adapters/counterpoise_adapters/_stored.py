@@ -75,14 +75,17 @@ def ratio_of(text: str, arrays: Arrays) -> Ratio:
 
 def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     keys = {"method", "alpha", "features", "scores", "comparison", "members"}
-    capped = isinstance(part, dict) and "cap" in part
-    _need_keys(f"{prefix}ratio", part, keys | {"cap"} if capped else keys)
-    _need(not capped or part["cap"] is True, f"{prefix}cap is no true; an uncapped ratio has no such entry")
+    optional = {name for name in ("cap", "tilts") if isinstance(part, dict) and name in part}
+    _need_keys(f"{prefix}ratio", part, keys | optional)
+    for name in optional:
+        _need(part[name] is True, f"{prefix}{name} is no true; a ratio without has no such entry")
     method, alpha, members = part["method"], part["alpha"], part["members"]
     _need(method in get_args(Method), f"{prefix}method is {method!r}; one of {get_args(Method)} is needed")
     _need(type(alpha) is float and 0.0 <= alpha < 1.0, f"{prefix}alpha is {alpha!r}; a number in [0, 1) is needed")
     _need(isinstance(members, list) and depth <= DEEPEST, f"{prefix}members are no list, or too deep")
-    features = None if part["features"] is None else _features(part["features"], take, f"{prefix}features.")
+    _need("tilts" not in optional or part["features"] == "gaussian", f"{prefix}tilts are for gaussian features only")
+    tilted = "tilts" in optional
+    features = None if part["features"] is None else _features(part["features"], take, f"{prefix}features.", tilted)
     averaged = method == "average"
     _need(averaged == (features is None) == bool(members), f"{prefix}features and members do not fit {method!r}")
     theta = take(f"{prefix}coefficients", 1)
@@ -98,15 +101,15 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     scores = _scores(take, f"{prefix}scores.") if part["scores"] else None
     names = part["comparison"]
     comparison = None if names is None else _comparison(names, take, f"{prefix}comparison.")
-    cap = take(f"{prefix}cap", 0) if capped else None
+    cap = take(f"{prefix}cap", 0) if "cap" in optional else None
     fits = cap is None or (averaged and bool(np.isfinite(cap)))
     _need(fits, f"'{prefix}cap' is {cap}; only averages have one, a finite number")
     return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison, cap)
 
 
-def _features(kind: Any, take: Take, prefix: str) -> Features:
+def _features(kind: Any, take: Take, prefix: str, tilted: bool) -> Features:
     _need(kind in get_args(Kind), f"{prefix}kind is {kind!r}; one of {get_args(Kind)} is needed")
-    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0}
+    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0, **({"tilts": 2} if tilted else {})}
     arrays = {name: take(prefix + name, ndim) for name, ndim in axes.items()}
     for name, array in arrays.items():
         _need_finite(prefix + name, array)
@@ -115,6 +118,9 @@ def _features(kind: Any, take: Take, prefix: str) -> Features:
     _need(d > 0 and features.scale.shape == (d,), f"'{prefix}shift' and '{prefix}scale' differ in shape, or are empty")
     _need(centres[1] == d, f"'{prefix}centres' has shape {centres}, but there are {d} features")
     _need(kind == "gaussian" or centres[0] == 0, f"'{prefix}centres' has {centres[0]} rows; {kind} features have none")
+    widths = (1 + d, 1 + d + d * (d + 1) // 2)
+    shape = (0, widths[0]) if features.tilts is None else features.tilts.shape
+    _need(shape[1] in widths, f"'{prefix}tilts' has shape {shape}; {widths[0]} or {widths[1]} columns are needed")
     positive = bool(np.all(features.scale > 0)) and bool(features.bandwidth > 0)
     _need(positive, f"'{prefix}scale' or '{prefix}bandwidth' is not positive")
     return features
@@ -137,7 +143,8 @@ def _comparison(names: Any, take: Take, prefix: str) -> Comparison:
 def _width(features: Features) -> int:
     """Count the features but the constant."""
     d = int(features.shift.shape[0])
-    return {"gaussian": int(features.centres.shape[0]), "linear": d, "quadratic": d + d * (d + 1) // 2}[features.kind]
+    bumps = int(features.centres.shape[0]) + (0 if features.tilts is None else int(features.tilts.shape[0]))
+    return {"gaussian": bumps, "linear": d, "quadratic": d + d * (d + 1) // 2}[features.kind]
 
 
 def _inputs(model: Ratio) -> int:

@@ -130,18 +130,19 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     """Return a ratio's structure, and put its arrays under names of their own."""
     if depth > DEEPEST:
         raise ValueError(f"model cannot be saved: averages within averages, deeper than {DEEPEST}")
+    tilted = model.features is not None and model.features.tilts is not None
     parts: dict[str, tuple[Any, tuple[str, ...]]] = {
         "": (model, ("coefficients", "penalty", "gap", *(() if model.cap is None else ("cap",)))),
-        "features.": (model.features, ("shift", "scale", "centres", "bandwidth")),
+        "features.": (model.features, ("shift", "scale", "centres", "bandwidth", *(("tilts",) if tilted else ()))),
         "scores.": (model.scores, ("bandwidth", "penalty", "score")),
         "comparison.": (model.comparison, ("score", "difference", "standard_error")),
     }
     for part, (holder, fields) in parts.items():
         for field in () if holder is None else fields:
             arrays[f"{prefix}{part}{field}"] = _as_numpy(f"{prefix}{part}{field}", getattr(holder, field))
-    capped = {} if model.cap is None else {"cap": True}  # files of uncapped ratios stay what they were before
+    optional = {"cap": model.cap is not None, "tilts": tilted}  # files without stay what they were before
     return {
-        **capped,
+        **{name: True for name, there in optional.items() if there},
         "method": model.method,
         "alpha": float(model.alpha),
         "features": None if model.features is None else model.features.kind,

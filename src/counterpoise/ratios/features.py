@@ -16,6 +16,9 @@ __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
 KEPT = 2**25
 """Most feature values that are kept between iterations; beyond, they are computed again."""
 
+BOUND = 0.01
+"""Share β of the target in the denominator of a tilt's feature, p/(βp + (1 − β)q), which so stays below 1/β."""
+
 Kind = Literal["gaussian", "linear", "quadratic"]
 Blocks = Callable[[], Iterator[Array]]
 
@@ -34,6 +37,9 @@ class Features(NamedTuple):
         Rows c, in units of z; none but for ``"gaussian"``.
     bandwidth : array, shape ()
         σ, in units of z.
+    tilts : array, shape (k, 1 + d) or (k, 1 + d + d(d + 1)/2), or None
+        Coefficients of log ratios l over 1 and z, or the quadratic features, from `fit_kliep`: each adds a feature
+        eˡ/(0.01eˡ + 0.99) to Gaussian bumps.
     """
 
     kind: Kind
@@ -41,6 +47,7 @@ class Features(NamedTuple):
     scale: Array
     centres: Array
     bandwidth: Array
+    tilts: Array | None = None
 
 
 def gaussian_features(
@@ -166,7 +173,7 @@ def feature_map(features: Features, x: Array, /) -> Array:
     Returns
     -------
     array, shape (n, 1 + b)
-        1 and the features.
+        1 and the features, tilts last.
 
     Raises
     ------
@@ -191,13 +198,24 @@ def feature_map(features: Features, x: Array, /) -> Array:
 def mapped(xp: Any, features: Features, x: Array) -> Array:
     """Evaluate the features of checked samples."""
     z = (x - features.shift) / features.scale
-    one = xp.ones_like(z[:, :1])
     if features.kind == "gaussian":
-        return xp.concat([one, xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))], axis=1)
-    if features.kind == "linear":
-        return xp.concat([one, z], axis=1)
-    products = [z[:, i : i + 1] * z[:, i:] for i in range(int(z.shape[1]))]
-    return xp.concat([one, z, *products], axis=1)
+        one = xp.ones_like(z[:, :1])
+        bumps = xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))
+        return xp.concat([one, bumps, *([] if features.tilts is None else [_tilted(xp, features.tilts, z)])], axis=1)
+    return _powers(xp, z, quadratic=features.kind == "quadratic")
+
+
+def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:
+    products = [z[:, i : i + 1] * z[:, i:] for i in range(int(z.shape[1]) if quadratic else 0)]
+    return xp.concat([xp.ones_like(z[:, :1]), z, *products], axis=1)
+
+
+def _tilted(xp: Any, tilts: Array, z: Array) -> Array:
+    """Evaluate tilts: relative ratios, so that no row far out rules a mean."""
+    z = xp.minimum(xp.maximum(z, xp.zeros_like(z) - 1e9), xp.zeros_like(z) + 1e9)  # squares stay finite
+    quadratic = int(tilts.shape[1]) > 1 + int(z.shape[1])
+    logs = xp.matmul(_powers(xp, z, quadratic=quadratic), xp.matrix_transpose(tilts))
+    return 1 / (BOUND + (1 - BOUND) * xp.exp(xp.minimum(-logs, xp.zeros_like(logs) + 80.0)))
 
 
 def warn_unfelt() -> None:

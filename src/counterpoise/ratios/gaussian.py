@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .features import linear_features
+from .features import Features, linear_features
 from .model import Ratio
 from .samples import samples
 
 __all__ = ["fit_gaussian"]
+
+ROWS = 40
+"""Rows of both samples that a tilt needs for each of its coefficients."""
+FEW = 50
+"""Rows of the smaller sample from which covariances of its own are a tilt's."""
 
 
 def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independent: bool = False) -> Ratio:
@@ -56,36 +61,74 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     """
     xp, target, train = samples(target, train)
     features = linear_features(target=target, train=train, degree=1 if shared else 2)
-    (mean_t, cov_t), (mean_s, cov_s) = (_moments(xp, (x - features.shift) / features.scale) for x in (target, train))
-    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
-    pooled = (n_t * cov_t + n_s * cov_s) / (n_t + n_s)
-    eye = xp.eye(d, dtype=pooled.dtype, device=_xp.device(pooled))
-    variance = xp.linalg.diagonal(pooled)
-    varies = xp.astype(variance > 0, pooled.dtype)
-    # a column that is constant in both samples gets any variance: its mean differs by nothing
-    free = eye * (1 - varies)
-    pooled = pooled + 1e-6 * eye * variance + free
-    rows = xp.sum(varies) + 1
-    if independent:
-        rows, pooled, cov_t, cov_s = 2 * xp.ones_like(rows), eye * pooled, eye * cov_t, eye * cov_s
-    if shared:
-        slope = xp.linalg.solve(pooled, (mean_t - mean_s)[:, None])[:, 0]
-        constant = -xp.sum(slope * (mean_t + mean_s)) / 2
-        theta = xp.concat([constant[None], slope], axis=0)
-    else:
-        parts = [
-            _coefficients(xp, mean, (n * (cov + free) + rows * pooled) / (n + rows))
-            for mean, cov, n in ((mean_t, cov_t, n_t), (mean_s, cov_s, n_s))
-        ]
-        theta = parts[0] - parts[1]
+    moments = _both_moments(xp, features, target, train)
+    theta = _shared(xp, *moments) if shared else _separate(xp, *moments, independent=independent)
     zero = xp.zeros_like(theta[0])
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
 
 
-def _moments(xp: Any, z: Array) -> tuple[Array, Array]:
-    mean = xp.mean(z, axis=0)
+def gaussian_tilts(xp: Any, features: Features, target: Array, train: Array) -> Array | None:
+    """Log ratios of Gaussians in the units of features: of one covariance, of independent columns, of any.
+
+    Coefficients over 1 and z, and the products of two where the last two are there: each asks for forty rows of both
+    samples for each of its coefficients, products for fifty of each sample. None where not even the first gets them.
+    """
+    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
+    products = d * (d + 1) // 2
+    if not hasattr(xp, "linalg") or n_t + n_s < ROWS * d:
+        return None
+    moments = _both_moments(xp, features, target, train)
+    shared = _shared(xp, *moments)
+    if min(n_t, n_s) < FEW or n_t + n_s < ROWS * (d + products):
+        return shared[None, :]
+    found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
+    padded = xp.concat([shared, xp.zeros_like(found[0][1 + d :])], axis=0)
+    return xp.stack([padded, *found])
+
+
+class _Sample(NamedTuple):
+    rows: int
+    mean: Array
+    covariance: Array
+
+
+def _both_moments(xp: Any, features: Features, target: Array, train: Array) -> tuple[_Sample, _Sample, Array, Array]:
+    """Moments of both scaled samples, their pooled covariance and a diagonal of 1 where columns are constant in both.
+
+    Such a column gets any variance: its mean differs by nothing.
+    """
+    t, s = (_moments(xp, (x - features.shift) / features.scale) for x in (target, train))
+    pooled = (t.rows * t.covariance + s.rows * s.covariance) / (t.rows + s.rows)
+    eye = xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
+    variance = xp.linalg.diagonal(pooled)
+    free = eye * (1 - xp.astype(variance > 0, pooled.dtype))
+    return t, s, pooled + 1e-6 * eye * variance + free, free
+
+
+def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array) -> Array:
+    """Coefficients over 1 and z for Gaussians of one covariance."""
+    slope = xp.linalg.solve(pooled, (t.mean - s.mean)[:, None])[:, 0]
+    return xp.concat([-xp.sum(slope * (t.mean + s.mean))[None] / 2, slope], axis=0)
+
+
+def _separate(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool) -> Array:
+    """Coefficients over 1, z and products of two for Gaussians of their own covariances, drawn towards the pooled."""
+    rows = int(pooled.shape[0]) + 1 - xp.sum(free)
+    covariances = [t.covariance, s.covariance]
+    if independent:
+        eye = xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
+        rows, pooled, covariances = 2 * xp.ones_like(rows), eye * pooled, [eye * cov for cov in covariances]
+    parts = [
+        _coefficients(xp, x.mean, (x.rows * (cov + free) + rows * pooled) / (x.rows + rows))
+        for x, cov in zip((t, s), covariances, strict=True)
+    ]
+    return parts[0] - parts[1]
+
+
+def _moments(xp: Any, z: Array) -> _Sample:
+    mean, n = xp.mean(z, axis=0), int(z.shape[0])
     off = z - mean
-    return mean, xp.matmul(xp.matrix_transpose(off), off) / int(z.shape[0])
+    return _Sample(n, mean, xp.matmul(xp.matrix_transpose(off), off) / n)
 
 
 def _coefficients(xp: Any, mean: Array, covariance: Array) -> Array:

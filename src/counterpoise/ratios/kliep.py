@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
+from .gaussian import gaussian_tilts
 from .grids import CAUTION, FLAT, bandwidths, best_of, grid, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, samples, split
@@ -31,6 +32,7 @@ def fit_kliep(
     features: Features | None = None,
     bandwidth: float | Sequence[float] | None = None,
     n_centres: int = 100,
+    tilts: bool = True,
     folds: int = 5,
     tolerance: float = 1e-9,
     seed: int = 0,
@@ -48,11 +50,17 @@ def fit_kliep(
     train : array, shape (n_train, d)
         Training samples, the denominator.
     features : Features, optional
-        φ ≥ 0; default Gaussian bumps at target rows. Bumps that fewer than about 5 training rows feel are left out.
+        φ ≥ 0; default Gaussian bumps at target rows, and tilts. Bumps that fewer than about 5 training rows feel are
+        left out.
     bandwidth : float or sequence of float, optional
         σ in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4 (nine values).
     n_centres : int
         Number of bumps.
+    tilts : bool
+        Whether the mixture holds, beside default bumps, the ratios of Gaussians of one covariance, of independent ones
+        and of any two, each as p/(0.01p + 0.99q): where they fit, a hundred bumps need not find what means and
+        covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two for fifty
+        of each sample.
     folds : int
         Of the cross-validation that chooses among bandwidths; it holds out both samples and scores by minus the
         Donsker-Varadhan bound, log E_train[r] − E_target[log r]; chosen is the least plus a quarter of its standard
@@ -97,18 +105,24 @@ def fit_kliep(
         raise ValueError(f"tolerance is {tolerance!r}; a positive number of nats is needed")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
+    tilted = tilts and features is None
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")
     scores = None
     if len(sigmas) > 1:
-        found = [_held_out_loss(xp, with_bandwidth(base, s), target, train, folds, seed) for s in sigmas]
+        drawn = [
+            xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0) for x in (target, train)
+        ]
+        held_out = [*_folds(xp, base, *drawn, folds, seed, tilted=tilted)]
+        found = [_held_out_loss(xp, with_bandwidth(base, s), *drawn, held_out) for s in sigmas]
         chosen, _ = best_of([[loss + CAUTION * error] for loss, error in found])
         scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss, _ in found])
         if unseen(found[chosen], 0.0, int(target.shape[0]), int(train.shape[0])):
-            sigmas = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)]
+            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], False
         else:
             sigmas = [sigmas[chosen]]
     bumps = with_bandwidth(base, sigmas[0])
+    bumps = bumps._replace(tilts=gaussian_tilts(xp, bumps, target, train)) if tilted else bumps
     blocks = blocks_of(xp, bumps, target)
     mean = _train_mean(xp, bumps, train, all_reduce)
     if not bool(xp.any(mean[1:] < xp.inf)):
@@ -222,19 +236,34 @@ def _once(block: Array) -> Iterator[Array]:
     yield block
 
 
+class _Fold(NamedTuple):
+    """Rows of both samples that are kept and held out, and the columns of tilts that are fitted to those kept."""
+
+    rows: tuple[tuple[Array, Array], tuple[Array, Array]]
+    columns: tuple[Array, Array]
+
+
+def _folds(
+    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: bool
+) -> Iterator[_Fold]:
+    for rows in zip(split(target, folds, seed), split(train, folds, seed + 1), strict=True):
+        kept = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
+        tilts = gaussian_tilts(xp, features, *kept) if tilted else None
+        alone = features._replace(centres=features.centres[:0, :], tilts=tilts)
+        yield _Fold(rows, (mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]))
+
+
 def _held_out_loss(
-    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int
+    xp: Any, features: Features, target: Array, train: Array, folds: Sequence[_Fold]
 ) -> tuple[float, float]:
     """Minus the Donsker-Varadhan bound on rows that the fit did not see, over folds of both samples; its error."""
-    phi_t, phi_s = (
-        mapped(xp, features, xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0))
-        for x in (target, train)
-    )
+    bumps = [mapped(xp, features, x) for x in (target, train)]
     losses, logs, ratios = [], [], []
-    for parts in zip(split(phi_t, folds, seed), split(phi_s, folds, seed + 1), strict=True):
+    for rows, columns in folds:
+        phis = [xp.concat(pair, axis=1) for pair in zip(bumps, columns, strict=True)]
         (kept_t, out_t), (kept_s, out_s) = (
             (xp.take(phi, rest, axis=0), xp.take(phi, held, axis=0))
-            for phi, (rest, held) in zip((phi_t, phi_s), parts, strict=True)
+            for phi, (rest, held) in zip(phis, rows, strict=True)
         )
         mean = felt(xp, xp.mean(kept_s, axis=0), float(kept_s.shape[0]))
         s, _ = mixture_weights(xp, partial(_once, kept_t), mean, tolerance=SELECTION_GAP)

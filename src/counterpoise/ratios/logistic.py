@@ -180,17 +180,17 @@ def _path(
 
 
 def norm_of(xp: Any, features: Features, width: int, like: Array) -> Array:
-    """Matrix of the squared norm: the kernel between centres, or the identity; nothing for the constant."""
+    """Matrix of the squared norm: the kernel between centres, the identity elsewhere; nothing for the constant."""
     eye = xp.eye(width, dtype=like.dtype, device=_xp.device(like))
     constant = xp.concat([xp.ones_like(eye[:1, 0]), xp.zeros_like(eye[1:, 0])], axis=0)
     rest = (1 - constant[:, None]) * (1 - constant[None, :])
     if features.kind != "gaussian":
         return eye * rest
     kernel = xp.exp(squares(xp, features.centres, features.centres) / (-2 * features.bandwidth**2))
-    zero = xp.zeros_like(kernel[:1, :])
-    padded = xp.concat([zero, kernel], axis=0)
-    padded = xp.concat([xp.zeros_like(padded[:, :1]), padded], axis=1)
-    return padded + 1e-8 * eye * rest
+    bumps = eye[1 : 1 + int(kernel.shape[0]), :]
+    padded = xp.matmul(xp.matrix_transpose(bumps), xp.matmul(kernel, bumps))
+    tilts = eye * (rest - xp.sum(bumps, axis=0)[:, None])
+    return padded + tilts + 1e-8 * eye * rest
 
 
 def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[Array, Array, Array]:
