@@ -17,6 +17,8 @@ Estimator = TypeVar("Estimator", bound=KernelRatio)
 SAMPLING = """
 n_centres : int, default 100
     Number of bumps, at least 1.
+tilts : bool, default True
+    Whether ratios of Gaussians stand beside the bumps, as in `counterpoise.fit_ulsif` and `counterpoise.fit_kliep`.
 cv : int, default 5
     Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
 target : label, optional
@@ -56,7 +58,8 @@ class ULSIF(KernelRatio):
     r"""Density ratio p/q by least squares: min ½ E_q[r²] − E_p[r] + ½ λ ‖θ‖², r = max(φᵀθ, 0).
 
     p is the distribution of the target rows and q that of all other rows; φ are a constant and Gaussian bumps of width
-    σ at target rows. The constant goes unpenalised: samples of one distribution get r = 1 however strong the penalty.
+    σ at target rows, and ratios of Gaussians. The constant goes unpenalised: samples of one distribution get r = 1
+    however strong the penalty.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ class ULSIF(KernelRatio):
     >>> X = np.concatenate([rng.normal(1, 1, (300, 1)), rng.normal(0, 1, (900, 1))])
     >>> model = ULSIF(target="web").fit(X, ["web"] * 300 + ["lab"] * 900)
     >>> model.predict([[-1.0], [0.5], [1.5]]).round(1), round(float(model.ratio_[300:].mean()), 1)
-    (array([0. , 1.1, 2.6]), 1.0)
+    (array([0.2, 1. , 2.8]), 1.0)
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class ULSIF(KernelRatio):
         bandwidth: Amounts = None,
         penalty: Amounts = None,
         n_centres: int = 100,
+        tilts: bool = True,
         cv: int = 5,
         target: Any = None,
         others: Literal["mixture", "sources"] = "mixture",
@@ -108,6 +112,7 @@ class ULSIF(KernelRatio):
         self.bandwidth = bandwidth
         self.penalty = penalty
         self.n_centres = n_centres
+        self.tilts = tilts
         self.cv = cv
         self.target = target
         self.others = others
@@ -118,7 +123,7 @@ class ULSIF(KernelRatio):
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
             cp.fit_ulsif, alpha=self._alpha, bandwidth=floats(self.bandwidth), penalty=floats(self.penalty),
-            n_centres=int(self.n_centres), seed=seed,
+            n_centres=int(self.n_centres), tilts=bool(self.tilts), seed=seed,
         )  # fmt: skip
 
 
@@ -160,7 +165,7 @@ class RuLSIF(ULSIF):
     >>> rng = np.random.default_rng(0)
     >>> X = np.concatenate([rng.normal(1, 1, (300, 1)), rng.normal(0, 1, (900, 1))])
     >>> RuLSIF(alpha=0.5).fit(X, [1] * 300 + [0] * 900).predict([[-1.0], [0.5], [3.0]]).round(1)
-    array([0.4, 1. , 2. ])
+    array([0.4, 1. , 1.9])
     """
 
     def __init__(
@@ -170,6 +175,7 @@ class RuLSIF(ULSIF):
         bandwidth: Amounts = None,
         penalty: Amounts = None,
         n_centres: int = 100,
+        tilts: bool = True,
         cv: int = 5,
         target: Any = None,
         others: Literal["mixture", "sources"] = "mixture",
@@ -178,7 +184,7 @@ class RuLSIF(ULSIF):
         random_state: Any = 0,
     ) -> None:
         super().__init__(
-            bandwidth=bandwidth, penalty=penalty, n_centres=n_centres, cv=cv, target=target, others=others,
+            bandwidth=bandwidth, penalty=penalty, n_centres=n_centres, tilts=tilts, cv=cv, target=target, others=others,
             target_share=target_share, other_shares=other_shares, random_state=random_state,
         )  # fmt: skip
         self.alpha = alpha
@@ -193,7 +199,7 @@ class KLIEP(KernelRatio):
     r"""Density ratio p/q by likelihood: max E_p[log r] subject to E_q[r] = 1, r = φᵀθ, θ ≥ 0.
 
     p is the distribution of the target rows and q that of all other rows; φ are a constant and Gaussian bumps of width
-    σ at target rows. Solved to a duality gap below 1e-9 nats.
+    σ at target rows, and ratios of Gaussians. Solved to a duality gap below 1e-9 nats.
 
     Parameters
     ----------
@@ -233,6 +239,7 @@ class KLIEP(KernelRatio):
         *,
         bandwidth: Amounts = None,
         n_centres: int = 100,
+        tilts: bool = True,
         cv: int = 5,
         target: Any = None,
         others: Literal["mixture", "sources"] = "mixture",
@@ -242,6 +249,7 @@ class KLIEP(KernelRatio):
     ) -> None:
         self.bandwidth = bandwidth
         self.n_centres = n_centres
+        self.tilts = tilts
         self.cv = cv
         self.target = target
         self.others = others
@@ -251,6 +259,6 @@ class KLIEP(KernelRatio):
 
     def _fitter(self, least: int, seed: int) -> Callable[..., cp.Ratio]:
         return partial(
-            cp.fit_kliep, bandwidth=floats(self.bandwidth), n_centres=int(self.n_centres),
+            cp.fit_kliep, bandwidth=floats(self.bandwidth), n_centres=int(self.n_centres), tilts=bool(self.tilts),
             folds=min(int(self.cv), least), seed=seed,
         )  # fmt: skip

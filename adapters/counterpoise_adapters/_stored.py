@@ -83,7 +83,6 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     _need(method in get_args(Method), f"{prefix}method is {method!r}; one of {get_args(Method)} is needed")
     _need(type(alpha) is float and 0.0 <= alpha < 1.0, f"{prefix}alpha is {alpha!r}; a number in [0, 1) is needed")
     _need(isinstance(members, list) and depth <= DEEPEST, f"{prefix}members are no list, or too deep")
-    _need("tilts" not in optional or part["features"] == "gaussian", f"{prefix}tilts are for gaussian features only")
     tilted = "tilts" in optional
     features = None if part["features"] is None else _features(part["features"], take, f"{prefix}features.", tilted)
     averaged = method == "average"
@@ -109,7 +108,7 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
 
 def _features(kind: Any, take: Take, prefix: str, tilted: bool) -> Features:
     _need(kind in get_args(Kind), f"{prefix}kind is {kind!r}; one of {get_args(Kind)} is needed")
-    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0, **({"tilts": 2} if tilted else {})}
+    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0, **({"tilts": 2, "share": 0} if tilted else {})}
     arrays = {name: take(prefix + name, ndim) for name, ndim in axes.items()}
     for name, array in arrays.items():
         _need_finite(prefix + name, array)
@@ -118,9 +117,12 @@ def _features(kind: Any, take: Take, prefix: str, tilted: bool) -> Features:
     _need(d > 0 and features.scale.shape == (d,), f"'{prefix}shift' and '{prefix}scale' differ in shape, or are empty")
     _need(centres[1] == d, f"'{prefix}centres' has shape {centres}, but there are {d} features")
     _need(kind == "gaussian" or centres[0] == 0, f"'{prefix}centres' has {centres[0]} rows; {kind} features have none")
+    _need(kind == "gaussian" or not tilted, f"'{prefix}tilts' are there; {kind} features have none")
     widths = (1 + d, 1 + d + d * (d + 1) // 2)
     shape = (0, widths[0]) if features.tilts is None else features.tilts.shape
     _need(shape[1] in widths, f"'{prefix}tilts' has shape {shape}; {widths[0]} or {widths[1]} columns are needed")
+    share = 0.5 if features.share is None else float(features.share)
+    _need(0.0 < share < 1.0, f"'{prefix}share' is {share}; a number between 0 and 1 is needed")
     positive = bool(np.all(features.scale > 0)) and bool(features.bandwidth > 0)
     _need(positive, f"'{prefix}scale' or '{prefix}bandwidth' is not positive")
     return features

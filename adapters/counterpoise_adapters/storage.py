@@ -133,7 +133,10 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     tilted = model.features is not None and model.features.tilts is not None
     parts: dict[str, tuple[Any, tuple[str, ...]]] = {
         "": (model, ("coefficients", "penalty", "gap", *(() if model.cap is None else ("cap",)))),
-        "features.": (model.features, ("shift", "scale", "centres", "bandwidth", *(("tilts",) if tilted else ()))),
+        "features.": (
+            model.features,
+            ("shift", "scale", "centres", "bandwidth", *(("tilts", "share") if tilted else ())),
+        ),
         "scores.": (model.scores, ("bandwidth", "penalty", "score")),
         "comparison.": (model.comparison, ("score", "difference", "standard_error")),
     }

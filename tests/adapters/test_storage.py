@@ -124,7 +124,7 @@ def test_every_field_is_known_to_the_format():
     assert cp.Ratio._fields == (
         "method", "features", "coefficients", "alpha", "penalty", "gap", "scores", "members", "comparison", "cap",
     )  # fmt: skip
-    assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth")
+    assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth", "tilts", "share")
     assert cp.Scores._fields == ("bandwidth", "penalty", "score")
     assert cp.Comparison._fields == ("methods", "score", "difference", "standard_error")
 
@@ -266,6 +266,11 @@ FORGERIES = [
     ("log_linear", (), {},
      {"features.shift": (0,), "features.scale": (0,), "features.centres": (0, 0), "coefficients": (1,)}, "are empty"),
     ("ulsif", (), {}, {"scores.score": (1, 1)}, "'scores.score' has shape (1, 1)"),
+    ("ulsif", (), {}, {"features.tilts": (1, 4)}, "3 or 6 columns are needed"),
+    ("ulsif", (), {}, {"features.tilts": (2, 3)}, "'coefficients' has shape"),
+    ("ulsif", (), {}, {"features.share": ()}, "'features.share' is 1.0"),
+    ("ulsif", ("ratio", "tilts"), False, {}, "tilts is no true"),
+    ("gaussian", ("ratio",), {"tilts": True}, {}, "the array 'features.tilts' is missing"),
     ("auto", ("ratio", "cap"), False, {}, "cap is no true"),
     ("auto", (), {}, {"cap": (1,)}, "'cap' has shape (1,)"),
     ("average", ("ratio",), {"cap": True}, {}, "the array 'cap' is missing"),
@@ -290,7 +295,8 @@ def test_what_does_not_fit_is_refused_for_its_own_reason(tmp_path, name, place, 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_cannot_be_evaluated_are_refused(bad, tmp_path):
-    for key in ("coefficients", "features.shift", "features.scale", "features.centres", "features.bandwidth"):
+    fields = ("shift", "scale", "centres", "bandwidth", "tilts", "share")
+    for key in ("coefficients", *(f"features.{field}" for field in fields)):
         header, arrays = parts(MODELS["ulsif"])
         arrays[key].reshape(-1)[:1] = bad
         assert f"{key!r} has NaN or infinite entries" in refusal(forged(header, arrays), tmp_path)

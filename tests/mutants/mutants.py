@@ -123,6 +123,12 @@ MUTANTS = {
         "float(xp.log(xp.mean(at_s)) - xp.mean(xp.log(at_t)))",
         "float(-xp.mean(xp.log(at_t)))",
     ),
+    "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
+    "tilts of all rows held out": (
+        "ratios/kliep.py",
+        "with_tilts(xp, features, kept_t, kept_s, SHARE)",
+        "with_tilts(xp, features, target, train, SHARE)",
+    ),
     "class sizes left in": ("ratios/logistic.py", "math.log(n_t / n_s), all_reduce)", "0.0, all_reduce)"),
     "shards not added up": (
         "ratios/logistic.py",

@@ -16,9 +16,6 @@ __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
 KEPT = 2**25
 """Most feature values that are kept between iterations; beyond, they are computed again."""
 
-BOUND = 0.01
-"""Share β of the target in the denominator of a tilt's feature, p/(βp + (1 − β)q), which so stays below 1/β."""
-
 Kind = Literal["gaussian", "linear", "quadratic"]
 Blocks = Callable[[], Iterator[Array]]
 
@@ -38,8 +35,10 @@ class Features(NamedTuple):
     bandwidth : array, shape ()
         σ, in units of z.
     tilts : array, shape (k, 1 + d) or (k, 1 + d + d(d + 1)/2), or None
-        Coefficients of log ratios l over 1 and z, or the quadratic features, from `fit_kliep`: each adds a feature
-        eˡ/(0.01eˡ + 0.99) to Gaussian bumps.
+        Coefficients of log ratios l over 1 and z, or the quadratic features, from `fit_kliep` and `fit_ulsif`: each
+        adds a feature eˡ/(βeˡ + 1 − β) to Gaussian bumps.
+    share : array, shape (), or None
+        Their β in (0, 1): no tilt exceeds 1/β.
     """
 
     kind: Kind
@@ -48,6 +47,7 @@ class Features(NamedTuple):
     centres: Array
     bandwidth: Array
     tilts: Array | None = None
+    share: Array | None = None
 
 
 def gaussian_features(
@@ -199,9 +199,10 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
     """Evaluate the features of checked samples."""
     z = (x - features.shift) / features.scale
     if features.kind == "gaussian":
-        one = xp.ones_like(z[:, :1])
-        bumps = xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))
-        return xp.concat([one, bumps, *([] if features.tilts is None else [_tilted(xp, features.tilts, z)])], axis=1)
+        parts = [xp.ones_like(z[:, :1]), xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))]
+        if features.tilts is not None and features.share is not None:
+            parts.append(_tilted(xp, features.tilts, features.share, z))
+        return xp.concat(parts, axis=1)
     return _powers(xp, z, quadratic=features.kind == "quadratic")
 
 
@@ -210,12 +211,12 @@ def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:
     return xp.concat([xp.ones_like(z[:, :1]), z, *products], axis=1)
 
 
-def _tilted(xp: Any, tilts: Array, z: Array) -> Array:
+def _tilted(xp: Any, tilts: Array, share: Array, z: Array) -> Array:
     """Evaluate tilts: relative ratios, so that no row far out rules a mean."""
     z = xp.minimum(xp.maximum(z, xp.zeros_like(z) - 1e9), xp.zeros_like(z) + 1e9)  # squares stay finite
     quadratic = int(tilts.shape[1]) > 1 + int(z.shape[1])
     logs = xp.matmul(_powers(xp, z, quadratic=quadratic), xp.matrix_transpose(tilts))
-    return 1 / (BOUND + (1 - BOUND) * xp.exp(xp.minimum(-logs, xp.zeros_like(logs) + 80.0)))
+    return 1 / (share + (1 - share) * xp.exp(xp.minimum(-logs, xp.zeros_like(logs) + 80.0)))
 
 
 def warn_unfelt() -> None:

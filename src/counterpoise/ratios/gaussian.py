@@ -67,19 +67,30 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
 
 
-def gaussian_tilts(xp: Any, features: Features, target: Array, train: Array) -> Array | None:
-    """Log ratios of Gaussians in the units of features: of one covariance, of independent columns, of any.
+def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float) -> Features:
+    """Add log ratios of Gaussians to bumps: of one covariance, of independent columns, of any.
 
-    Coefficients over 1 and z, and the products of two where the last two are there: each asks for forty rows of both
-    samples for each of its coefficients, products for fifty of each sample. None where not even the first gets them.
+    Each asks for forty rows of both samples for each of its coefficients, constant columns aside, the last two for
+    fifty of each sample; where not even the first gets them, the features come back as they are. ``share`` is β of
+    their relative ratios.
     """
+    tilts = _tilts(xp, features, target, train)
+    return features if tilts is None else features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
+
+
+def _tilts(xp: Any, features: Features, target: Array, train: Array) -> Array | None:
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
-    products = d * (d + 1) // 2
-    if not hasattr(xp, "linalg") or n_t + n_s < ROWS * d:
+    ranges = (
+        xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
+        xp.minimum(xp.min(target, axis=0), xp.min(train, axis=0)),
+    )
+    varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
+    if not hasattr(xp, "linalg") or varying == 0 or n_t + n_s < ROWS * varying:
         return None
     moments = _both_moments(xp, features, target, train)
     shared = _shared(xp, *moments)
-    if min(n_t, n_s) < FEW or n_t + n_s < ROWS * (d + products):
+    products = varying * (varying + 1) // 2
+    if min(n_t, n_s) < FEW or n_t + n_s < max(ROWS * (varying + products), d * (d + 1) // 2):
         return shared[None, :]
     found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
     padded = xp.concat([shared, xp.zeros_like(found[0][1 + d :])], axis=0)

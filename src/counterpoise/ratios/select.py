@@ -197,7 +197,7 @@ def _hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     options: dict[str, Any] = {"seed": seed}
     if name != "kliep":
         options["penalty"] = float(model.penalty)
-    else:
+    if name in ("ulsif", "rulsif", "kliep"):
         options["tilts"] = model.features is not None and model.features.tilts is not None
     if model.features is not None and model.features.kind == "gaussian":
         options["bandwidth"] = float(model.features.bandwidth)

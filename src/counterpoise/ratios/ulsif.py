@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
+from .gaussian import with_tilts
 from .grids import CAUTION, amounts, bandwidths, best_of, grid, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
@@ -19,6 +20,8 @@ __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
 RELATIVE = 0.3
 """Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
+SHARE = 0.1
+"""Least β of the tilts, which so stay below 1/β: few training rows hold larger ones down."""
 PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
@@ -32,6 +35,7 @@ def fit_ulsif(
     bandwidth: float | Sequence[float] | None = None,
     penalty: float | Sequence[float] | None = None,
     n_centres: int = 100,
+    tilts: bool = True,
     seed: int = 0,
 ) -> Ratio:
     """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ ‖θ‖², m = α target + (1 − α) train.
@@ -49,13 +53,19 @@ def fit_ulsif(
     alpha : float
         α in [0, 1).
     features : Features, optional
-        φ; default Gaussian bumps at target rows. Bumps that fewer than about 5 training rows feel are left out.
+        φ; default Gaussian bumps at target rows, and tilts. Bumps that fewer than about 5 training rows feel are left
+        out.
     bandwidth : float or sequence of float, optional
         σ in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4 (nine values).
     penalty : float or sequence of float, optional
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
+    tilts : bool
+        Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
+        of any two, each as p/(βp + (1 − β)q) with β = max(α, 0.1): where they fit, a hundred bumps need not find what
+        means and covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two
+        for fifty of each sample. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -86,12 +96,15 @@ def fit_ulsif(
     >>> rng = np.random.default_rng(0)
     >>> model = cp.fit_ulsif(target=rng.normal(1, 1, (500, 1)), train=rng.normal(0, 1, (500, 1)))
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [1.5]])).round(1)
-    array([0.1, 1. , 3.4])
+    array([0.1, 1.1, 3.7])
     """
     _check_alpha(alpha)
     xp, target, train = samples(target, train)
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
+    bumps = base
+    if tilts and features is None:
+        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE))
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
     if len(sigmas) * len(lambdas) > 1:
@@ -102,6 +115,7 @@ def fit_ulsif(
         scores = grid(xp, base.shift, sigmas, lambdas, [[mean for mean, _ in row] for row in found])
         if unseen(found[s][p], -0.5, int(target.shape[0]), int(train.shape[0])):
             s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
+            base = bumps
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
     chosen = with_bandwidth(base, sigmas[0])
     statistics = ratio_statistics(chosen, target=target, train=train)
