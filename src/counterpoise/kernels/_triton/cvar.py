@@ -1,41 +1,75 @@
-"""CVaR: the last atom that the level reaches, between two bounds that are atoms themselves."""
+"""CVaR: the last atom that the level reaches, between two bounds that end on atoms themselves."""
 
 # mypy: ignore-errors
 import triton
 import triton.language as tl
 
-from .sums import KEYS, sums
+from .sums import KEYS, REACHED, sums
+
+FEW = tl.constexpr(4.5)
+"""Atoms between the bounds from which on a look asks for the nearest ones: it costs three times a plain one."""
+STEPS = tl.constexpr(288)
+"""Every eighth look halves the 30 bits of the integers between the bounds, and ends them within 240."""
+
+
+@triton.jit
+def _guess(lo, hi, before, upto, level, run, count):
+    """Return an integer between the bounds: where the level lies if the mass between them is spread evenly.
+
+    The bound that stays counts half as much with each look that it has stayed (Illinois' rule). The guess is pulled
+    towards the farther bound by half of what the masses of as many random atoms would err by, so that the nearer one
+    is passed and the bounds close from both sides.
+    """
+    left = (lo + 1).to(tl.float32, bitcast=True)
+    right = hi.to(tl.float32, bitcast=True)
+    near = (level - before) * tl.exp2(1 - tl.maximum(run, 1.0))
+    far = (upto - level) * tl.exp2(1 - tl.maximum(-run, 1.0))
+    share = near / tl.maximum(near + far, 1.1754943508222875e-38)
+    atoms = tl.maximum((upto - before) * count, 1.0)
+    pad = 0.5 * tl.sqrt(tl.maximum(share * (1 - share), 0.0) / atoms)
+    share += tl.where(atoms <= FEW, 0.0, tl.where(share < 0.5, pad, -pad))
+    return (left + (right - left) * tl.minimum(tl.maximum(share, 0.0), 1.0)).to(tl.int32, bitcast=True)
 
 
 @triton.jit
 def solve_cvar(tile, env, level, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the last x reached and the share of its own mass that is filled.
 
-    Bounds are the integers that order distances as floats. A step guesses as if the mass between them were spread
-    evenly, every third halves the integers, and the bound moves on to the next atom: what is left holds it still.
+    Bounds are the integers that order distances as floats. Most looks only sum the mass up to a guess. Where few atoms
+    are left between the bounds, or a look passed none, the next moves its bound on to the nearest atom: what is left
+    is then one distance, however many atoms tie there.
     """
     lo = level.to(tl.int32) * 0 - 1
     hi = tl.where(done, 0, lo + 0x3F800008)  # just above 1, the largest distance
     before = level * 0.0
     upto = before + 1.0
+    run = before
+    count = before + env[1][4].to(tl.float32)
+    idle = lo * 0
     steps = 0
-    while (tl.max(hi - lo) > 1) & (steps < 96):
-        left = (lo + 1).to(tl.float32, bitcast=True)
-        right = hi.to(tl.float32, bitcast=True)
-        share = (level - before) / tl.maximum(upto - before, 1.1754943508222875e-38)
-        guess = left + (right - left) * tl.minimum(tl.maximum(share, 0.0), 1.0)
+    while (tl.max(hi - lo) > 1) & (steps < STEPS):
         middle = lo + (hi - lo) // 2
-        if steps % 3 != 2:
-            middle = guess.to(tl.int32, bitcast=True)
+        if steps % 8 != 7:
+            middle = _guess(lo, hi, before, upto, level, run, count)
         middle = tl.minimum(tl.maximum(middle, lo + 1), hi - 1)
-        reached, _, beyond, within = sums(tile, env, middle, before, 0.0, KEYS, FLAGS, BLOCK)
         open = (hi - lo) > 1
+        at = middle.to(tl.float32, bitcast=True)
+        beyond = (middle + 1).to(tl.float32, bitcast=True)
+        within = at
+        reached = before
+        snap = open & (((upto - before) * count <= FEW) | (idle > 0))
+        if tl.max(snap.to(tl.int32)) > 0:
+            reached, _, beyond, within = sums(tile, env, at, before, 0.0, KEYS, FLAGS, BLOCK)
+        else:
+            reached, _, _, _ = sums(tile, env, at, before, 0.0, REACHED, FLAGS, BLOCK)
+        idle = ((reached == before) | (reached == upto)).to(tl.int32)
         up = open & (reached >= level)
         down = open & (reached < level)
         hi = tl.where(up, within.to(tl.int32, bitcast=True), hi)
         upto = tl.where(up, reached, upto)
         lo = tl.where(down, beyond.to(tl.int32, bitcast=True) - 1, lo)
         before = tl.where(down, reached, before)
+        run = tl.where(up, tl.maximum(run, 0.0) + 1, tl.minimum(run, 0.0) - 1)
         steps += 1
     tie = upto - before
     part = tl.minimum(tl.maximum((level - before) / tl.where(tie > 0, tie, 1.0), 0.0), 1.0)

@@ -134,7 +134,7 @@ def _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS:
 
 @triton.jit
 def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    shift, penalty, level = bound
+    shift, penalty, _ = bound
     live = x == x
     if ALL == 0:
         live = x < float("inf")
@@ -162,7 +162,7 @@ def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.con
         convex = tl.where(inside, expm1((k + 1) * y), -1.0) / (k + 1) - z
     else:
         f = r * 0.0
-        convex = tl.maximum(shift - x, 0.0) / level - (shift - x)
+        convex = tl.maximum(shift - x, 0.0)  # what else is in f*(s) − s is known: `report` adds it
     f = p * f
     convex = p * convex
     if ALL == 0:
@@ -229,7 +229,7 @@ def report(
     if DETAILS:
         moved = primal - mean
         if FAMILY == CVAR:
-            gap = convex + moved
+            gap = convex / given + (primal - shift)
         elif FAMILY == CHI_BALL or FAMILY == KL_BALL:
             gap = penalty * (convex + given) + moved
         else:

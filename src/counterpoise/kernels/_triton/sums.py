@@ -4,13 +4,14 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
+from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, least, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
 TILT = tl.constexpr(2)
 POWER = tl.constexpr(3)
 KEYS = tl.constexpr(4)
+REACHED = tl.constexpr(12)
 BELOW = tl.constexpr(5)
 UP_TO = tl.constexpr(6)
 CLIP = tl.constexpr(7)
@@ -81,9 +82,11 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         w = tl.where(inside, p * e, 0.0)
         rise = tl.where(live, p * tl.where(inside, grown(y, e), -1.0), 0.0)
         return total(w), total(rise), total(tl.where(inside, w * x / base, 0.0)), none
+    elif PHASE == REACHED:
+        return total(tl.where(x <= u, p, 0.0)), none, none, none
     elif PHASE == KEYS:
-        inside = x <= u.to(tl.float32, bitcast=True)
-        beyond = -most(tl.where(inside, -float("inf"), -x))
+        inside = x <= u
+        beyond = least(tl.where(inside, float("inf"), x))
         return total(tl.where(inside, p, 0.0)), none, beyond, most(tl.where(inside, x, 0.0))
     elif PHASE == BELOW:
         return most(tl.where(x < u, x, 0.0)), none, none, none
