@@ -4,14 +4,14 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, least, load, log1p, most, total
+from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
 TILT = tl.constexpr(2)
 POWER = tl.constexpr(3)
-KEYS = tl.constexpr(4)
-REACHED = tl.constexpr(12)
+REACHED = tl.constexpr(4)
+NEAREST = tl.constexpr(12)
 BELOW = tl.constexpr(5)
 UP_TO = tl.constexpr(6)
 CLIP = tl.constexpr(7)
@@ -46,7 +46,7 @@ def root(x, p, tau):
 def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile, four columns. Dead atoms have x = +inf.
 
-    BELOW and UP_TO are a largest value instead; KEYS has the largest up to u and the smallest beyond in the last two.
+    BELOW, UP_TO and NEAREST are a largest value instead, NEAREST of u x for u = ±1.
     """
     none = v * 0.0
     live = x < float("inf")
@@ -84,10 +84,9 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         return total(w), total(rise), total(tl.where(inside, w * x / base, 0.0)), none
     elif PHASE == REACHED:
         return total(tl.where(x <= u, p, 0.0)), none, none, none
-    elif PHASE == KEYS:
-        inside = x <= u
-        beyond = least(tl.where(inside, float("inf"), x))
-        return total(tl.where(inside, p, 0.0)), none, beyond, most(tl.where(inside, x, 0.0))
+    elif PHASE == NEAREST:
+        side = u * x
+        return most(tl.where(side <= v, side, -float("inf"))), none, none, none
     elif PHASE == BELOW:
         return most(tl.where(x < u, x, 0.0)), none, none, none
     elif PHASE == UP_TO:
@@ -115,18 +114,14 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
         b = v * 0.0
         c = v * 0.0
         d = v * 0.0
-        if PHASE == KEYS:
-            c += float("inf")
+        if PHASE == NEAREST:
+            a -= float("inf")
         for start in range(0, n, BLOCK):
             z, m, ceiling, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, ceiling, inside, scale, FLAGS)
             a1, b1, c1, d1 = _terms(x, p, ceiling, u, v, k, PHASE, FLAGS)
-            if PHASE == BELOW or PHASE == UP_TO:
+            if PHASE == BELOW or PHASE == UP_TO or PHASE == NEAREST:
                 a = tl.maximum(a, a1)
-            elif PHASE == KEYS:
-                a += a1
-                c = tl.minimum(c, c1)
-                d = tl.maximum(d, d1)
             else:
                 a += a1
                 b += b1
@@ -134,10 +129,8 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
                 d += d1
     else:
         a, b, c, d = _terms(tile[0], tile[1], tile[2], u, v, k, PHASE, FLAGS)
-    if PHASE == BELOW or PHASE == UP_TO:
+    if PHASE == BELOW or PHASE == UP_TO or PHASE == NEAREST:
         return a, b, c, d
-    elif PHASE == KEYS:
-        return a * unit(env, FLAGS), b, c, d
     else:
         if PHASE == MOMENTS and (PRIOR & FLAGS) == 0:
             c = env[2][3] - a  # counts are exact
