@@ -22,6 +22,9 @@ PROJECT_BALL = tl.constexpr(6)
 CAPPED_SIMPLEX = tl.constexpr(7)
 PROJECT_SIMPLEX = tl.constexpr(8)
 ENTMAX = tl.constexpr(9)
+STEEP = tl.constexpr(1e38)
+FLAT = tl.constexpr(1e-38)
+"""Slopes that leave the argmax alone and the prior as it is."""
 
 
 @triton.jit
@@ -45,10 +48,7 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         uniform = given == 0
         done = saturated | uniform | failed
         t = solve_kl_ball(tile, env, tl.where(saturated, 1.0, given), mean, done, FLAGS, BLOCK)
-        centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
-        penalty = 1 / tl.where(t > 0, t, 1.0)
-        shift = centre - penalty * masses[1]
-        return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
+        return _tilted(tile, env, t, mean, saturated, uniform, FLAGS, BLOCK)
     elif FAMILY == CVAR:
         uniform = given == 1
         last, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
@@ -58,6 +58,17 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         return (zero + float("inf"), origin, threshold, zero), (zero, zero, zero), zero + 1.0, zero, never, never
     else:
         return _penalised(tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK)
+
+
+@triton.jit
+def _tilted(tile, env, t, mean, saturated, uniform, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return what `solve` does for KL at t = 1/λ."""
+    t = tl.where(saturated, STEEP, tl.where(uniform, FLAT, t))
+    centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+    zero = mean * 0.0
+    penalty = 1 / tl.where(t > 0, t, 1.0)
+    shift = centre - penalty * masses[1]
+    return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
 
 
 @triton.jit
@@ -89,10 +100,7 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
         numbers, moments = shrink(tile, env, strength, mean, start, done, False, FLAGS, BLOCK)
         return numbers, moments, penalty, zero, saturated, uniform
     elif FAMILY == KL_PENALTY:
-        t = 1 / penalty
-        centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
-        shift = centre - penalty * masses[1]
-        return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
+        return _tilted(tile, env, 1 / penalty, mean, saturated, uniform, FLAGS, BLOCK)
     else:
         tau = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         log_mass, _ = power_at(tile, env, tau, k, FLAGS, BLOCK)

@@ -9,13 +9,15 @@ from .families import (
     CHI_BALL,
     CHI_PENALTY,
     CVAR,
+    FLAT,
     KL_BALL,
     KL_PENALTY,
     POWER_PENALTY,
     PROJECT_BALL,
     PROJECT_SIMPLEX,
+    STEEP,
 )
-from .sums import power_log, unit
+from .sums import LN2, power_log, tilted, unit
 from .tile import FULL, LOOPED, PRIOR, SQUARED, canonical, expm1, grown, load, total
 
 GAP = tl.constexpr(6.415306e-06)
@@ -31,13 +33,13 @@ def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
     """
     limit, origin, reach, slope = numbers
     known = saturated | uniform
-    if FAMILY == CAPPED_SIMPLEX:
+    if FAMILY == CAPPED_SIMPLEX or FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         return numbers
     else:
         plain = 0.0
         if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
             plain = 1.0
-        slope = tl.where(saturated, 1e38, tl.where(uniform, 1e-38, slope))
+        slope = tl.where(saturated, STEEP, tl.where(uniform, FLAT, slope))
         limit = tl.where(known, float("inf"), limit)
         return limit, tl.where(known, 0.0, origin), tl.where(known, plain, reach), slope
 
@@ -53,8 +55,8 @@ def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
         else:
             return tl.maximum(reach - x * slope, 0.0), none
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        y = (origin - x) * slope
-        return tl.exp(y), y
+        z, e = tilted(x, origin, slope)
+        return e, z * LN2
     elif FAMILY == CVAR:
         return tl.where(x < limit, 1.0, tl.where(x == limit, reach, 0.0)), none
     elif SQUARED & FLAGS:
@@ -117,7 +119,9 @@ def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constex
 
 
 @triton.jit
-def _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+def _checks(
+    x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
     if (LOOPED | PRIOR) & FLAGS:
         return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
@@ -125,7 +129,10 @@ def _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS:
         primal = env[2][1] * 0.0
         spent = primal
         convex = primal
-        if tl.min(env[2][3]) == BLOCK:  # all atoms live, and are not asked one by one
+        plain = env[2][3] == BLOCK  # all atoms live, and are not asked one by one
+        if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+            plain = plain & (tl.abs(numbers[2]) > 0.4)  # far from the prior, so that nothing cancels in r − 1
+        if tl.min(plain.to(tl.int32)) > 0:
             primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
         else:
             primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
@@ -145,8 +152,10 @@ def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.con
         m = tl.maximum(h, -1.0)
         convex = 0.5 * m * m + (m - h)
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        above = grown(y, r)
-        f = tl.where(r > 0, r * y - above, 1.0)
+        above = r - 1
+        if ALL == 0:
+            above = grown(y, r)
+        f = r * y - above
         convex = above - y  # s = y
     elif SQUARED & FLAGS:  # polynomials in the roots of r and of the maximum's
         y = y - 1
@@ -201,7 +210,7 @@ def write(
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
             if DETAILS:
-                s1, s2, s3 = _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
+                s1, s2, s3 = _checks(x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
                 primal += s1
                 spent += s2
                 convex += s3
@@ -210,7 +219,7 @@ def write(
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
-            primal, spent, convex = _checks(x, p, q, r, y, env, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
+            primal, spent, convex = _checks(x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
         _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from .root import advance
-from .sums import SPREAD, TILT, sums
+from .sums import GROWTH, SPREAD, TILT, sums
 from .tile import log1p
 
 
@@ -13,10 +13,13 @@ from .tile import log1p
 def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the centre c of e^{t(c − x)}, its normaliser and that's log, mean and variance of t(c − x) under it."""
     centre = tl.minimum(mean, 1 / tl.maximum(t, 1.0))
-    mass, growth, first, second = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
+    mass, first, second, _ = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
     mass = tl.where(mass > 0, mass, 1.0)
-    near = tl.abs(growth) < 0.5
-    log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), tl.log(mass))
+    log_mass = tl.log(mass)
+    near = tl.abs(mass - 1) < 0.5
+    if tl.max(near.to(tl.int32)) > 0:  # else what cancels in mass − 1 is not wanted
+        growth, _, _, _ = sums(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
+        log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), log_mass)
     first = first / mass
     return centre, (mass, log_mass), first, second / mass - first * first
 

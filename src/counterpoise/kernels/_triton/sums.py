@@ -18,6 +18,17 @@ CLIP = tl.constexpr(7)
 TOP = tl.constexpr(8)
 ROOT = tl.constexpr(9)
 RAMP = tl.constexpr(10)
+GROWTH = tl.constexpr(11)
+LN2 = tl.constexpr(0.6931471805599453)
+LOG2E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def tilted(x, centre, t):
+    """Return z = t(centre − x) in units of log 2, no less than where 2^z vanishes, so that 0 z is 0, and 2^z."""
+    steep = t * LOG2E
+    z = tl.maximum(tl.fma(x, -steep, centre * steep), -160.0)
+    return z, tl.exp2(z)
 
 
 @triton.jit
@@ -65,10 +76,13 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         off = tl.where(x < u, x - v, 0.0)
         return total(p * off * off), none, none, none
     elif PHASE == TILT:
-        z = tl.where(live, u * (v - x), 0.0)
-        e = tl.exp(z)
-        w = tl.where(live, p * e, 0.0)
-        return total(w), total(tl.where(live, p * grown(z, e), 0.0)), total(w * z), total(w * z * z)
+        z, e = tilted(x, v, u)
+        w = p * e
+        rise = w * z
+        return total(w), total(rise) * LN2, total(rise * z) * (LN2 * LN2), none
+    elif PHASE == GROWTH:
+        z, e = tilted(x, v, u)
+        return total(tl.where(live, p * grown(z * LN2, e), 0.0)), none, none, none
     elif PHASE == ROOT:  # POWER at k = ½, without its second sum
         square, first = root(x, p, u)
         return square, none, first, none

@@ -87,7 +87,7 @@ def weigh_kernel(
     numbers = settle(numbers, saturated, uniform, FAMILY)
 
     if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        size = tl.where(saturated, argmass, tl.where(uniform, 1.0, moments[0]))  # Σ p e^y, already summed
+        size = moments[0]  # Σ p e^y, already summed
         free = size
     else:
         size, free = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
