@@ -20,8 +20,9 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     if tl.max(near.to(tl.int32)) > 0:  # else what cancels in mass − 1 is not wanted
         growth, _, _, _ = sums(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
         log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), log_mass)
-    first = first / mass
-    return centre, (mass, log_mass), first, second / mass - first * first
+    share = 1 / mass
+    first = first * share
+    return centre, (mass, log_mass), first, second * share - first * first
 
 
 @triton.jit
@@ -41,7 +42,7 @@ def solve_kl_ball(tile, env, radius, mean, done, FLAGS: tl.constexpr, BLOCK: tl.
     while (tl.min(stop) == 0) & (steps < 64):
         _, masses, first, variance = tilt(tile, env, t, mean, FLAGS, BLOCK)
         value = tl.sqrt(tl.maximum(first - masses[1], 0.0))
-        slope = variance / t / (2 * tl.where(value > 0, value, 1.0))
+        slope = variance / (2 * t * tl.where(value > 0, value, 1.0))
         t, lo, hi, before, last, stop = advance(t, lo, hi, before, last, stop, value - root, slope, noise)
         steps += 1
     return t

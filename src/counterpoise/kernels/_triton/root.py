@@ -10,10 +10,8 @@ ROUND = tl.constexpr(2.384185791015625e-07)
 
 
 @triton.jit
-def advance(x, lo, hi, x0, last, stop, v, slope, noise):
-    """Return the next point, the bracket, the point left, the step, and which rows have ended."""
-    lo = tl.where(v <= 0, tl.maximum(lo, x), lo)
-    hi = tl.where(v >= 0, tl.minimum(hi, x), hi)
+def _middle(x, x0, lo, hi):
+    """Return where to look when Newton's step is not to be trusted: between the bounds, or far beyond the lower one."""
     ratio = tl.where(x0 > 0, tl.maximum(x, x0) / tl.maximum(tl.minimum(x, x0), TINY), 8.0)
     growth = tl.minimum(tl.maximum(ratio, 8.0), 1e8)
     growth = growth * growth
@@ -21,13 +19,21 @@ def advance(x, lo, hi, x0, last, stop, v, slope, noise):
     bounded = hi < float("inf")
     safe_hi = tl.where(bounded, hi, 1.0)
     middle = tl.where(safe_hi > 4 * lo, tl.sqrt(far) * tl.sqrt(safe_hi), lo + (safe_hi - lo) * 0.5)
-    middle = tl.where(bounded, middle, tl.minimum(x * growth, HUGE))
+    return tl.where(bounded, middle, tl.minimum(x * growth, HUGE))
+
+
+@triton.jit
+def advance(x, lo, hi, x0, last, stop, v, slope, noise):
+    """Return the next point, the bracket, the point left, the step, and which rows have ended."""
+    lo = tl.where(v <= 0, tl.maximum(lo, x), lo)
+    hi = tl.where(v >= 0, tl.minimum(hi, x), hi)
     usable = (slope > 0) & (slope < float("inf"))
     safe = tl.where(usable, slope, 1.0)
-    newton = tl.minimum(x - v / safe, 8 * x)
-    good = usable & (newton > lo) & (newton < hi) & (2 * tl.abs(v) <= last * safe)
-    new = tl.where(good, newton, middle)
-    moved = tl.abs(new - x)
+    new = tl.minimum(x - v / safe, 8 * x)
+    good = usable & (new > lo) & (new < hi) & (2 * tl.abs(v) <= last * safe)
     settled = (stop > 0) | (tl.abs(v) <= noise)
+    if tl.min((good | settled).to(tl.int32)) == 0:
+        new = tl.where(good, new, _middle(x, x0, lo, hi))
+    moved = tl.abs(new - x)
     ended = settled | (moved <= x * ROUND) | (hi - lo <= lo * ROUND)
     return tl.where(settled, x, new), lo, hi, x, moved, ended.to(tl.int32)
