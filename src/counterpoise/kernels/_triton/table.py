@@ -27,12 +27,14 @@ class Launch(NamedTuple):
 
 ATOMS = {
     "project_simplex": 32, "project_ball": 32, "project_capped_simplex": 32, "entmax": 32, "chi_square_ball": 32,
-    "chi_square_penalty": 16, "kl_penalty": 16, "kl_ball": 16, "power_penalty": 16, "cvar": 16, "logarithms": 8,
+    "chi_square_penalty": 32, "kl_penalty": 32, "kl_ball": 32, "power_penalty": 32, "cvar": 32, "logarithms": 8,
 }  # fmt: skip
 """Atoms of a thread, by the registers that the family's arithmetic leaves; twice as many where 16 warps do not suffice.
 
 The fewer there are the more of a step is what it costs whatever it sums.
 """
+SHARED = {"cvar": 16}
+"""Where a warp holds several rows, if that is fewer."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -53,4 +55,6 @@ def launch_for(n: int, sort: str) -> Launch:
         return LOOP
     block = max(2, 1 << (n - 1).bit_length())
     warp = 32 * ATOMS[sort]
+    if block < warp:
+        warp = 32 * SHARED.get(sort, ATOMS[sort])
     return Launch(max(1, min(32, warp // block)), block, max(1, min(16, block // warp)), False)
