@@ -33,7 +33,7 @@ ATOMS = {
 
 The fewer there are the more of a step is what it costs whatever it sums.
 """
-SHARED = {"cvar": 16}
+SHARED = {}
 """Where a warp holds several rows, if that is fewer."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
