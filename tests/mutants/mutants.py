@@ -124,6 +124,7 @@ MUTANTS = {
         "float(-xp.mean(xp.log(at_t)))",
     ),
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
+    "tilts believed for nothing": ("ratios/ulsif.py", "-0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s)", "-0.5"),
     "tilts of all rows held out": (
         "ratios/kliep.py",
         "with_tilts(xp, features, kept_t, kept_s, SHARE)",

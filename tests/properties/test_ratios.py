@@ -517,12 +517,12 @@ def test_a_relative_ratio_says_what_the_plain_one_is():
     relative = cp.fit_ulsif(target=target, train=train, alpha=0.1)
     plain = cp.fit_ratio(target=target, train=train, method="rulsif")
     x = np.concatenate([train, 100.0 + train[:1]])
-    r = np.minimum(cp.ratio(relative, x), 9.99)
+    r = np.minimum(cp.ratio(relative, x), 9.0)
     np.testing.assert_allclose(cp.ratio(plain, x), np.maximum(0.9 * r / (1 - 0.1 * r), np.exp(-7)), rtol=1e-9)
     assert float(plain.penalty) == float(relative.penalty) and plain.scores is not None
     # at the bound, where p/q would be infinite
     steep = plain._replace(members=(relative._replace(coefficients=relative.coefficients * 0 + 50.0),))
-    np.testing.assert_allclose(cp.ratio(steep, train), 9 * 999.0, rtol=1e-9)
+    np.testing.assert_allclose(cp.ratio(steep, train), 9 * 9.0, rtol=1e-9)
 
 
 def test_few_target_rows_that_rank_above_move_the_ratio_part_of_the_way():
@@ -552,7 +552,7 @@ def test_kernel_fits_are_one_where_no_shift_is_seen(fit):
     shifted = []
     for seed in range(8):
         generator = np.random.default_rng(seed)
-        target, train, x = (generator.normal(size=(n, 3)) for n in (100, 150, 500))
+        target, train, x = (generator.normal(size=(n, 3)) for n in (180, 220, 500))
         shifted.append(np.mean((cp.ratio(fit(target=target, train=train), x) - 1) ** 2) > 1e-4)
     assert sum(shifted) <= 1
 

@@ -18,7 +18,7 @@ LEAST = -7.0
 """Least log ratio where one would rule a mean or a score, about 1/1,000: a ratio of 0 is not to outvote all other rows,
 and rows do not tell one from the other."""
 
-FULL = 0.999
+FULL = 0.9
 """Most of its bound 1/α that a relative ratio counts as, where p/q is taken from it: at the bound it is infinite."""
 
 LARGEST = 0.4
@@ -85,7 +85,7 @@ class Ratio(NamedTuple):
         The grid's; None if nothing was searched.
     members : tuple of Ratio
         Those that are averaged; empty otherwise. A relative one counts as the p/q that it implies, (1 − α)r/(1 − αr),
-        αr being 0.999 at most.
+        αr being 0.9 at most.
     comparison : Comparison or None
         The methods' held-out scores, from `fit_ratio`.
     cap : array, shape (), or None

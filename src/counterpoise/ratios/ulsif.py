@@ -10,7 +10,7 @@ from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
 from .gaussian import with_tilts
-from .grids import CAUTION, amounts, bandwidths, best_of, grid, unseen, with_bandwidth
+from .grids import CAUTION, amounts, bandwidths, best_of, grid, optimism, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
 from .statistics import Statistics, ratio_statistics
@@ -107,13 +107,14 @@ def fit_ulsif(
         base = with_tilts(xp, bumps, target, train, max(alpha, SHARE))
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
+    n_t, n_s = int(target.shape[0]), int(train.shape[0])
     if len(sigmas) * len(lambdas) > 1:
-        if min(int(target.shape[0]), int(train.shape[0])) < 2:
+        if min(n_t, n_s) < 2:
             raise ValueError("one row of a sample cannot be left out; pass one bandwidth and one penalty, or more rows")
         found = [_leave_one_out(xp, base, sigma, lambdas, alpha, target, train, seed) for sigma in sigmas]
         s, p = best_of([[mean + CAUTION * error for mean, error in row] for row in found])
         scores = grid(xp, base.shift, sigmas, lambdas, [[mean for mean, _ in row] for row in found])
-        if unseen(found[s][p], -0.5, int(target.shape[0]), int(train.shape[0])):
+        if unseen(found[s][p], -0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s), n_t, n_s):
             s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
             base = bumps
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
