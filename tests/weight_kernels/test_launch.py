@@ -10,19 +10,20 @@ torch = pytest.importorskip("torch")
 from counterpoise import kernels  # noqa: E402
 from counterpoise.kernels import _launch  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES, Spec  # noqa: E402
-from counterpoise.kernels._triton.table import ATOMS, launch_for, sort_of  # noqa: E402
+from counterpoise.kernels._triton.table import ATOMS, PLAIN, launch_for, sort_of  # noqa: E402
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("sort", ATOMS)
-def test_every_row_fits_its_tile_or_is_read_in_pieces(sort):
+def test_every_row_fits_its_tile_or_is_read_in_pieces(sort, plain):
     for n in [1, 2, 3, 16, 17, 63, 64, 65, 1000, 1024, 4096, 4097, 8192, 8193, 16384, 16385, 10**6]:
-        launch = launch_for(n, sort)
+        launch = launch_for(n, sort, plain)
         assert launch.looped or n <= launch.block < 2 * max(n, 2)
         programs = 2 if launch.looped else 1
         assert programs * 32 * launch.warps * launch.options()["maxnreg"] <= 65536  # as many fit on a multiprocessor
         assert all(size & (size - 1) == 0 for size in (launch.rows, launch.block, launch.warps, launch.width))
         assert launch.warps <= 16 and launch.rows <= 32 and launch.width <= launch.block
-        assert launch.rows * launch.block <= 2 * 32 * launch.warps * ATOMS[sort] or launch.looped
+        assert launch.rows * launch.block <= 2 * 32 * launch.warps * (PLAIN if plain else ATOMS).get(sort, ATOMS[sort]) or launch.looped
     assert not launch_for(4096, sort).looped and launch_for(16385, sort).looped
 
 

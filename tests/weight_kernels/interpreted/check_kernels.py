@@ -100,7 +100,7 @@ def test_nasty_largest_losses_with_next_to_no_prior():
 
 @pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
 def test_rows_that_are_read_in_pieces(family, with_prior, monkeypatch):
-    monkeypatch.setattr(call, "launch_for", lambda n, name: Launch(8, 32, 4, True))
+    monkeypatch.setattr(call, "launch_for", lambda *_: Launch(8, 32, 4, True))
     scores, prior = random(6, 45, seed=8, dtype=torch.float32, masked=True)
     scores[0, 40] = math.nan
     scores[1, 44] = math.inf

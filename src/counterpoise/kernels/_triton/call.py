@@ -103,14 +103,15 @@ def _inputs(rows: Rows) -> tuple[torch.Tensor, ...]:
 def _weigh_plan(spec: Spec, rows: Rows, launch: Launch | None) -> Plan:
     scores, prior, mask, lengths, amounts, caps = rows
     count, n = scores.shape
-    launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
+    loaded = prior is not None or mask is not None or lengths is not None
+    plain = not loaded and caps is None
+    launch = launch or launch_for(n, sort_of(spec.family, spec.exponent), plain)
     family, curvature = family_of(spec)
     constants = {
         "FAMILY": family, "FLAGS": flags_of(spec, rows, launch), "PER_ROW": amounts is not None,
         "HAS_LENGTHS": lengths is not None, "DETAILS": not (spec.metric or spec.family == "entmax"),
         "ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block,
     }  # fmt: skip
-    loaded = prior is not None or mask is not None or lengths is not None
     dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in _inputs(rows))
     wide = torch.float32
     outputs = (((count, n), spec.dtype), ((count,), wide), ((4, count), wide), ((count,), torch.int32))

@@ -31,10 +31,13 @@ ATOMS = {
 }  # fmt: skip
 """Atoms of a thread, by the registers that the family's arithmetic leaves; twice as many where 16 warps do not suffice.
 
-The fewer there are the more of a step is what it costs whatever it sums.
+The fewer there are the more of a step is what it costs whatever it sums, and the more warps wait for each other.
 """
-SHARED = {}
-"""Where a warp holds several rows, if that is fewer."""
+PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32 and sort != "project_capped_simplex"}
+"""The same, forward, of rows longer than a warp's atoms where nothing but scores is loaded.
+
+KL spills there, some 300 bytes a thread, and is faster for it all the same: 78 against 64 % of a copy at 2048 atoms.
+"""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -49,12 +52,15 @@ def sort_of(family: str, exponent: float) -> str:
     return "logarithms" if takes_logs else family
 
 
-def launch_for(n: int, sort: str) -> Launch:
-    """Return the tile for rows of n atoms, its columns a power of two: one warp up to 32 times a thread's atoms."""
+def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
+    """Return the tile for rows of n atoms, its columns a power of two: one warp up to 32 times a thread's atoms.
+
+    ``plain`` is for rows of scores alone.
+    """
     if n > LONGEST.get(sort, 16384):
         return LOOP
     block = max(2, 1 << (n - 1).bit_length())
     warp = 32 * ATOMS[sort]
-    if block < warp:
-        warp = 32 * SHARED.get(sort, ATOMS[sort])
+    if plain and block > warp:
+        warp = 32 * PLAIN.get(sort, ATOMS[sort])
     return Launch(max(1, min(32, warp // block)), block, max(1, min(16, block // warp)), False)
