@@ -16,6 +16,7 @@ from counterpoise.kernels._triton.table import ATOMS, PLAIN, launch_for, sort_of
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("sort", ATOMS)
 def test_every_row_fits_its_tile_or_is_read_in_pieces(sort, plain):
+    atoms = {**ATOMS, **PLAIN}[sort] if plain else ATOMS[sort]
     for n in [1, 2, 3, 16, 17, 63, 64, 65, 1000, 1024, 4096, 4097, 8192, 8193, 16384, 16385, 10**6]:
         launch = launch_for(n, sort, plain)
         assert launch.looped or n <= launch.block < 2 * max(n, 2)
@@ -23,7 +24,7 @@ def test_every_row_fits_its_tile_or_is_read_in_pieces(sort, plain):
         assert programs * 32 * launch.warps * launch.options()["maxnreg"] <= 65536  # as many fit on a multiprocessor
         assert all(size & (size - 1) == 0 for size in (launch.rows, launch.block, launch.warps, launch.width))
         assert launch.warps <= 16 and launch.rows <= 32 and launch.width <= launch.block
-        assert launch.rows * launch.block <= 2 * 32 * launch.warps * (PLAIN if plain else ATOMS).get(sort, ATOMS[sort]) or launch.looped
+        assert launch.rows * launch.block <= 2 * 32 * launch.warps * atoms or launch.looped
     assert not launch_for(4096, sort).looped and launch_for(16385, sort).looped
 
 
