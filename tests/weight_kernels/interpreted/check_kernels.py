@@ -34,7 +34,7 @@ VERBS = [
     *(("penalized", d) for d in (cp.KL(), cp.ChiSquare(), cp.CressieRead(1.5), cp.CressieRead(2.0))),
     ("constrained", cp.KL()), ("constrained", cp.ChiSquare()), ("cvar", None),
 ]  # fmt: skip
-SHAPES = [(7, 1), (20, 37)]  # the second in two programs
+SHAPES = [(7, 1), (16, 32), (20, 37)]  # a full tile, and two programs
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +165,23 @@ def test_every_field_of_the_solution(verb, divergence):
     assert found.status.tolist() == exact.status.tolist()
     for field, a, b in zip(exact._fields, found, exact, strict=True):
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, equal_nan=True, msg=field)
+
+
+@pytest.mark.parametrize("near", [False, True], ids=["far", "near"])
+@pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
+def test_every_field_of_the_solution_where_all_atoms_live(verb, divergence, near):
+    """Full tiles are not asked which atoms live, and rows near the prior are solved more carefully."""
+    losses, _ = random(16, 32, seed=6, dtype=torch.float32)
+    least, most = {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)}[verb]
+    if near:
+        least, most = {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)}[verb]
+    amounts = torch.linspace(least, most, 16)
+    first = () if verb == "cvar" else (divergence,)
+    found = getattr(kernels, verb)(losses.to(DEVICE), *first, amounts.to(DEVICE), impl="triton")
+    exact = getattr(cp, verb)(losses.double(), *first, amounts.double())
+    assert found.status.tolist() == exact.status.tolist()
+    for field, a, b in zip(exact._fields, found, exact, strict=True):
+        torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, msg=field)
 
 
 @pytest.mark.parametrize("name", ["penalized KL()", "project_simplex", "project_capped_simplex"])
