@@ -1,13 +1,27 @@
 """The families as the tests call them, beside the core's verb that each must equal, and rows to try them on."""
 
+import importlib.util
 import math
+import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 
 import counterpoise as cp
 from counterpoise import kernels
+
+
+def need_compiler():
+    """Skip a module where Triton cannot compile, or interprets instead."""
+    if sys.platform != "linux":
+        pytest.skip("triton runs on Linux only", allow_module_level=True)
+    if importlib.util.find_spec("triton") is None:
+        pytest.importorskip("triton")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("TRITON_INTERPRET=1 is set: a process interprets or compiles", allow_module_level=True)
 
 
 @dataclass(frozen=True)

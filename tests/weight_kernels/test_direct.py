@@ -3,20 +3,14 @@
 Triton works everything out of the arguments; only the compiler and the device are stood in for.
 """
 
-import importlib.util
-import os
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
-if sys.platform != "linux":
-    pytest.skip("triton runs on Linux only", allow_module_level=True)
-if importlib.util.find_spec("triton") is None:
-    pytest.importorskip("triton")
-if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("TRITON_INTERPRET=1 is set: a process interprets or compiles", allow_module_level=True)
+from weight_kernels.problems import need_compiler  # noqa: E402
+
+need_compiler()
 
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402

@@ -26,7 +26,7 @@ def _edge(moments, second, amount, BALL: tl.constexpr):
 
 @triton.jit
 def _falls(weight, held, delta, amount):
-    """Return Newton's next δ of Σ p(δ − x)₊ = amount, and whether it lies below by more than rounding."""
+    """Return Newton's next δ of Σ p(δ − x)₊ = amount, and whether it lies below by no more than rounding."""
     new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)
     return new, new >= delta * (1 - ROUNDING)
 

@@ -88,14 +88,11 @@ def pull_kernel(
     here = row < rows
     wide = row.to(tl.int64)
     io = (up, weights, scores, prior, caps)
+    own = begin(wide, n)
     at = (
-        begin(wide, stride_up),
-        wide * n,
-        begin(wide, stride_scores),
-        begin(wide, stride_prior),
-        begin(wide, stride_caps),
+        begin(wide, stride_up), own, begin(wide, stride_scores), begin(wide, stride_prior), begin(wide, stride_caps),
         cols,
-    )
+    )  # fmt: skip
     rate = tl.load(numbers + 3 * rows + row, mask=here, other=0.0)
     g, h, x, moving = _tile(io, at, 0, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
     size = total(h)
@@ -137,24 +134,9 @@ def pull_kernel(
     if LOOPS:
         for start in range(0, n, BLOCK):
             g1, h1, x1, m1 = _tile(io, at, start, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
-            _put(
-                out + begin(wide, n),
-                start + cols,
-                n,
-                here,
-                rate,
-                g1,
-                h1,
-                x1,
-                m1,
-                mean,
-                slope,
-                centre,
-                reach,
-                PULL_FLAGS,
-            )
+            _put(out + own, start + cols, n, here, rate, g1, h1, x1, m1, mean, slope, centre, reach, PULL_FLAGS)
     else:
-        _put(out + begin(wide, n), cols, n, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS)
+        _put(out + own, cols, n, here, rate, g, h, x, moving, mean, slope, centre, reach, PULL_FLAGS)
 
 
 @triton.jit

@@ -58,20 +58,14 @@ def weigh_kernel(
 
     io = (scores, prior, mask, caps)
     at = (
-        begin(wide, stride_scores),
-        begin(wide, stride_prior),
-        begin(wide, stride_mask),
-        begin(wide, stride_caps),
-        count,
-        cols,
-    )
+        begin(wide, stride_scores), begin(wide, stride_prior), begin(wide, stride_mask), begin(wide, stride_caps),
+        count, cols,
+    )  # fmt: skip
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
     tile = (x, p, c)
     env = (io, at, scale, n, cap)
-    zero = given * 0.0
-    zero = tl.where(zero == zero, zero, 0.0)  # of an infinite amount
     argmass, mean = first_look(tile, env, FLAGS, BLOCK)
     argmass = tl.where(mean > 0, argmass, 1.0)
     marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
