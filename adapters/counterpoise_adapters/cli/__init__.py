@@ -7,12 +7,16 @@ writing rows as a stream), ``rows.py`` (columns, target filters) and ``features.
 
 import signal
 import sys
+from collections.abc import Callable
+from functools import wraps
 from types import FrameType
 from typing import NoReturn
 
 from .errors import InputError
 
-__all__ = ["InputError", "main"]
+__all__ = ["InputError", "interruptible", "main"]
+
+_INTERRUPTED = "interrupted; no file is left half written"
 
 
 def main() -> None:
@@ -32,8 +36,27 @@ def main() -> None:
         app()
     except InputError as error:
         _leave(str(error), 2)
-    except KeyboardInterrupt:
-        _leave("interrupted; nothing was written", 130)
+    except KeyboardInterrupt:  # while a command was looked up
+        _leave(_INTERRUPTED, 130)
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command say that it was interrupted: Typer would leave without a word.
+
+    Parameters
+    ----------
+    command : callable
+        What Typer calls.
+    """
+
+    @wraps(command)
+    def run(**options: object) -> None:
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            _leave(_INTERRUPTED, 130)
+
+    return run
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -2,8 +2,13 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
+
+import counterpoise
+
+from . import interruptible
 
 __all__ = ["app"]
 
@@ -18,11 +23,21 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"counterpoise {counterpoise.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Keep `counterpoise COMMAND` a group of commands, however many are registered."""
 
 
 for _name in ("weigh", "advise", "compare", "demo"):
     if find_spec(f"{__package__}.{_name}") is not None:
-        app.command(_name)(getattr(import_module(f"{__package__}.{_name}"), _name))
+        app.command(_name)(interruptible(getattr(import_module(f"{__package__}.{_name}"), _name)))

@@ -71,17 +71,23 @@ class JsonLines:
         try:
             row = json.loads(text)
         except json.JSONDecodeError as error:
-            whole = "; the file looks like one JSON array, and must have one object per line"
-            hint = whole if number == 1 and text.lstrip().startswith("[") else ""
             raise InputError(
-                f"not valid JSON: {error.msg} at character {error.pos + 1}{hint}", path=self.path, row=number
+                f"not valid JSON: {error.msg} at character {error.pos + 1}{_hint(text, number)}",
+                path=self.path,
+                row=number,
             ) from None
         except RecursionError:
             raise InputError("the JSON is nested too deeply", path=self.path, row=number) from None
         if not isinstance(row, dict):
             raise InputError(
-                f"a JSON {type(row).__name__}, where each line must be one object {{...}}",
+                f"a JSON {type(row).__name__}, where each line must be one object {{...}}{_hint(text, number)}",
                 path=self.path,
                 row=number,
             )
         return row
+
+
+def _hint(text: str, number: int) -> str:
+    """Say how to mend a file that is one JSON array."""
+    array = number == 1 and text.lstrip().startswith("[")
+    return "; the file looks like one JSON array: jq -c '.[]' FILE puts its objects on lines" if array else ""

@@ -19,6 +19,7 @@ __all__ = ["Parquet", "numbers_of"]
 
 _ROWS = 4096  # in memory at a time
 _HELD = 64 * 2**20  # bytes to be written as one row group, at most
+_FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # where numpy names a type otherwise
 _PLAIN = {"INT32": 4, "INT64": 8, "FLOAT": 4, "DOUBLE": 8}  # bytes of a number as it is
 
 
@@ -136,7 +137,7 @@ class Parquet:
 def numbers_of(column: Any) -> NDArray[Any]:
     """Return a pyarrow array of integers or floats without nulls as numpy's, on the same memory.
 
-    pyarrow's own ways between the two load pandas, which takes longer than a shard does.
+    pyarrow's own ways between the two load pandas, which takes longer than a shard does, and is not always there.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def numbers_of(column: Any) -> NDArray[Any]:
     >>> numbers_of(pa.array([1.5, 2.5, 3.5])[1:])
     array([2.5, 3.5])
     """
-    kind = np.dtype(column.type.to_pandas_dtype())
+    kind = np.dtype(_FLOATS.get(str(column.type), str(column.type)))
     if not len(column):  # which may have no memory at all
         return np.empty(0, kind)
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
