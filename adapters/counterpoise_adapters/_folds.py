@@ -46,14 +46,15 @@ def assign_folds(
         fold = _test_sets(cv, labels, groups)
     else:
         raise ValueError(f"cv is {cv!r}; a number of folds or a splitter with split(X, y, groups) is needed")
-    classes = set(labels.tolist())
-    for number in range(int(fold.max()) + 1):
-        absent = classes - set(labels[fold != number].tolist())
-        if absent:
-            raise ValueError(
-                f"all samples of {min(map(str, absent))!r} fall into one fold, so that its models have none "
-                "to learn from; use finer groups, or more samples"
-            )
+    classes, code = np.unique(labels, return_inverse=True)
+    found = np.zeros((len(classes), int(fold.max()) + 1), dtype=bool)
+    found[code, fold] = True
+    alone = classes[found.sum(axis=1) == 1]
+    if len(alone):
+        raise ValueError(
+            f"all samples of {min(map(str, alone.tolist()))!r} fall into one fold, so that its models have none "
+            "to learn from; use finer groups, or more samples"
+        )
     return fold
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from counterpoise_adapters._linear_ratio import LinearRatio
-
 if TYPE_CHECKING:
+    from counterpoise_adapters._linear_ratio import LinearRatio
     from counterpoise_adapters.sklearn import ClassifierRatio
 
 __all__ = ["dense_model", "hashed_model"]
 
 
-def dense_model(*, folds: int, calibrate: Any, seed: int, shares: Sequence[float] | None) -> LinearRatio:
+def dense_model(*, folds: int, calibrate: Any, seed: int, shares: Sequence[float] | None) -> "LinearRatio":
     """Return ridge logistic regressions on standardised features, unfitted; scikit-learn is not loaded for them.
 
     Parameters
@@ -21,6 +20,8 @@ def dense_model(*, folds: int, calibrate: Any, seed: int, shares: Sequence[float
     shares : sequence of float, optional
         Of the sources in the data, the target's first; None where target samples are not rows of these.
     """
+    from counterpoise_adapters._linear_ratio import LinearRatio
+
     return LinearRatio(**_options(folds, calibrate, seed, shares))
 
 

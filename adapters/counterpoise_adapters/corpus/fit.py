@@ -130,6 +130,9 @@ def warm(method: str, hashes: bool) -> None:
     hashes : bool
         Whether features are words hashed, for which scikit-learn is loaded.
     """
-    import_module(f"{__package__}.sums" if method == "ulsif" else f"{__package__}.jobs")
-    if hashes:
-        import_module("counterpoise_adapters.sklearn")
+    if method == "ulsif":
+        needed = [f"{__package__}.sums", "array_api_compat.numpy"]  # which is loaded by the first call otherwise
+    else:
+        needed = [f"{__package__}.jobs", f"counterpoise_adapters.{'sklearn' if hashes else '_linear_ratio'}"]
+    for name in needed:
+        import_module(name)

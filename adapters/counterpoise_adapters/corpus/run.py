@@ -136,13 +136,10 @@ def _scan(run: Run) -> tuple[Strata, str]:
 
 
 def _reduced(run: Run, stage: str, shards: Sequence[Shard]) -> Strata:
-    merge = partial(_merge, target=run.spec.target.values if run.spec.target else (), most=run.spec.fit_rows)
+    target = run.spec.target.values if run.spec.target else ()
+    merge = partial(Strata.merged, target=target, most=run.spec.fit_rows)  # of a module that workers have loaded
     whole: Strata = run.engine.reduce(Strata.load, merge, list(run.files(stage, "npz", shards).values()))
     return whole
-
-
-def _merge(first: Strata, second: Strata, *, target: tuple[str, ...], most: int) -> Strata:
-    return first.merged(second, target=target, most=most)
 
 
 def _learn(

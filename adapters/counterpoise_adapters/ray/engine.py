@@ -2,7 +2,7 @@
 
 A task works on a shard, or fits a fold; what the shards found is reduced in a tree of tasks. Worker processes are used
 again, so that each loads the libraries and the embedder once. Rows pass from files to workers and back; the driver sees
-counts and hashes, and what it runs on the workers is in `corpus`, so that they load nothing else.
+counts and hashes. What it runs on the workers is in modules of `corpus` that load nothing but what the work needs.
 """
 
 import io
@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,20 +113,18 @@ class RayEngine:
         model = getattr(job, "model", None)  # a reference, which is not to be hidden inside the job
         model = model if model is None or isinstance(model, ray.ObjectRef) else ray.put(model)
         held = ray.put(job if model is None else replace(job, model=None))
-        task = (_attempt_on_gpus if featurises and self._gpus else _attempt).options(
-            num_cpus=self._cpus, num_gpus=self._gpus if featurises else 0.0
-        )
+        task = partial(_start, attempt, held, cpus=self._cpus, gpus=self._gpus if featurises else 0.0)
         left = iter(shards)
         running: dict[Any, Shard | None] = dict.fromkeys(self._warming)  # a worker that loads is one of the workers
         self._warming = []
         for first in islice(left, self._workers - len(running)):
-            running[task.remote(held, first, model)] = first
+            running[task(first, model)] = first
         try:
             while running:
                 (done, *_), _ = ray.wait(list(running), num_returns=1)
                 shard = running.pop(done)
                 for following in islice(left, 1):  # before this one is noted: the worker is not to wait
-                    running[task.remote(held, following, model)] = following
+                    running[task(following, model)] = following
                 if shard is None:
                     continue
                 try:
@@ -144,10 +143,10 @@ class RayEngine:
         load, merge, paths
             As in `corpus.engine.Engine`.
         """
-        loaded, merged = _loaded.options(num_cpus=self._cpus), _merged.options(num_cpus=self._cpus)
-        level = _at_most(self._workers, loaded, [(load, merge, part) for part in _parts(paths)])
+        at_once = partial(_at_most, self._workers, cpus=self._cpus)
+        level = at_once(merge_files, [(load, merge, part) for part in _parts(paths, self._workers)])
         while len(level) > 1:
-            level = _at_most(self._workers, merged, [(merge, *part) for part in _parts(level)])
+            level = at_once(merge_all, [(merge, *part) for part in _parts(level, self._workers)])
         whole: T = ray.get(level[0])
         return whole
 
@@ -189,7 +188,7 @@ def warm_up(method: str, hashes: bool, *, workers: int, cpus: float) -> list[Any
     cpus : float
         Of each.
     """
-    return [_warm.options(num_cpus=cpus).remote(method, hashes) for _ in range(workers)]
+    return [_start(warm, method, hashes, cpus=cpus) for _ in range(workers)]
 
 
 def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, workers: int, cpus: float) -> Fitted:
@@ -209,10 +208,9 @@ def fit_remotely(job: FitJob, paths: Sequence[Path], tables: Sequence[Any], *, w
         Of each worker that fits a fold.
     """
     try:
-        begun, count = _begin.options(num_cpus=cpus).remote(job, paths, *tables)
-        numbers = range(ray.get(count))
-        folds = _at_most(workers, _fit_fold.options(num_cpus=cpus), [(begun, number) for number in numbers])
-        model, about = _finish.options(num_cpus=cpus).remote(job, begun, *folds)
+        begun, count = _start(_begun, job, paths, *tables, cpus=cpus, returns=2)
+        folds = _at_most(workers, fit_fold, [(begun, number) for number in range(ray.get(count))], cpus=cpus)
+        model, about = _start(finish, job, begun, *folds, cpus=cpus, returns=2)
         return Fitted(model, *ray.get(about))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
@@ -229,7 +227,7 @@ def once_remotely(function: Callable[..., T], *arguments: Any, cpus: float) -> T
         Of the worker.
     """
     try:
-        found: T = ray.get(_remote(function).options(num_cpus=cpus).remote(*arguments))
+        found: T = ray.get(_start(function, *arguments, cpus=cpus))
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     return found
@@ -246,18 +244,20 @@ def unpacked(tables: Sequence[Any]) -> list[io.BytesIO]:
     return [io.BytesIO(part) for table in tables for part in table["part"].to_pylist()]
 
 
-def _at_most(workers: int, task: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
-    """Call a task with each of several arguments, so many at once; return references, the last of them not yet done."""
+def _at_most(workers: int, function: Any, calls: Sequence[Sequence[Any]], *, cpus: float) -> list[Any]:
+    """Start a task for each of several arguments, so many at once; return references, the last of them not yet done."""
     begun: list[Any] = []
     for arguments in calls:
         if len(begun) >= workers:
             ray.wait(begun, num_returns=len(begun) - workers + 1)
-        begun.append(task.remote(*arguments))
+        begun.append(_start(function, *arguments, cpus=cpus))
     return begun
 
 
-def _parts(whole: Sequence[Any]) -> list[Sequence[Any]]:
-    return [whole[i : i + _FAN_IN] for i in range(0, len(whole), _FAN_IN)]
+def _parts(whole: Sequence[Any], workers: int) -> list[Sequence[Any]]:
+    """Cut a sequence into parts: one for every worker, unless these were very long or short."""
+    size = min(_FAN_IN, max(4, -(-len(whole) // workers)))
+    return [whole[i : i + size] for i in range(0, len(whole), size)]
 
 
 def _nodes() -> int:
@@ -269,11 +269,16 @@ def _begun(job: FitJob, paths: Sequence[Path], *tables: Any) -> tuple[Any, int]:
     return begun, begun.folds
 
 
-_remote: Any = ray.remote(max_retries=_RETRIES)
-_attempt, _loaded, _merged = _remote(attempt), _remote(merge_files), _remote(merge_all)
-_fit_fold, _warm = _remote(fit_fold), _remote(warm)
-_of_two: Any = ray.remote(max_retries=_RETRIES, num_returns=2)
-_begin, _finish = _of_two(_begun), _of_two(finish)
-# By default Ray ends a process that had a GPU after one task, and the embedder would be loaded for every shard.
-_on_gpus: Any = ray.remote(num_gpus=1, max_retries=_RETRIES, max_calls=0)
-_attempt_on_gpus = _on_gpus(attempt)
+def _called(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+# One for all that is done: a worker fetches and unpickles it once, as it starts. By default Ray ends a process that had
+# a GPU after one task (max_calls), and the embedder would be loaded for every shard.
+_task: Any = ray.remote(max_retries=_RETRIES, max_calls=0)(_called)
+
+
+def _start(function: Any, *arguments: Any, cpus: float, gpus: float = 0.0, returns: int = 1) -> Any:
+    """Start a task that calls a function, and is shown under its name; return a reference, or several."""
+    task = _task.options(name=getattr(function, "__name__", None), num_cpus=cpus, num_gpus=gpus, num_returns=returns)
+    return task.remote(function, *arguments)

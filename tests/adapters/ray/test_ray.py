@@ -132,9 +132,9 @@ def test_no_more_workers_than_asked_for_are_at_work(cluster):
         time.sleep(seconds)
         return start, time.time()
 
-    spans = sorted(ray.get(_at_most(1, ray.remote(busy_for), [(0.1,)] * 4)))
+    spans = sorted(ray.get(_at_most(1, busy_for, [(0.1,)] * 4, cpus=1)))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    assert len(ray.get(_at_most(2, ray.remote(busy_for), [(0.0,)] * 5))) == 5
+    assert len(ray.get(_at_most(2, busy_for, [(0.0,)] * 5, cpus=1))) == 5
 
 
 def test_a_corrupt_shard_is_named(cluster, tmp_path):
