@@ -120,15 +120,15 @@ MUTANTS = {
     ),
     "target held out alone": (
         "ratios/kliep.py",
-        "float(xp.log(xp.mean(at_s)) - xp.mean(xp.log(at_t)))",
-        "float(-xp.mean(xp.log(at_t)))",
+        "xp.log(xp.mean(at_s)) + at_s / xp.mean(at_s) - 1",
+        "0 * at_s",
     ),
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
     "tilts believed for nothing": ("ratios/ulsif.py", "-0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s)", "-0.5"),
     "tilts of all rows held out": (
         "ratios/kliep.py",
-        "with_tilts(xp, features, kept_t, kept_s, SHARE)",
-        "with_tilts(xp, features, target, train, SHARE)",
+        "with_tilts(xp, features, kept_t, kept_s, SHARE, tilted)",
+        "with_tilts(xp, features, target, train, SHARE, tilted)",
     ),
     "class sizes left in": ("ratios/logistic.py", "math.log(n_t / n_s), all_reduce)", "0.0, all_reduce)"),
     "shards not added up": (
@@ -169,6 +169,17 @@ MUTANTS = {
     "kernels beside Gaussians": ("ratios/select.py", "BUMPS_SHARE = 0.5", "BUMPS_SHARE = 1.0"),
     "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
     "few rows taken at their word": ("ratios/select.py", "if min(n_t, n_s) < FEWEST or not clear:", "if not clear:"),
+    "fewest features forgotten": ("ratios/grids.py", "min(alike, key=complexity.__getitem__)", "best"),
+    "compared as if unpaired": (
+        "ratios/grids.py",
+        "above[k] <= NEAR * noise[k]",
+        "above[k] <= NEAR * errors[k]",
+    ),
+    "fewer tilts in folds": (
+        "ratios/select.py",
+        "if int(tilts.shape[0]) == 1 else",
+        "if int(tilts.shape[0]) >= 1 else",
+    ),
     "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
     "few rows never sure": ("ratios/select.py", "SURE_OF_FEW = 2.0", "SURE_OF_FEW = 99.0"),
     "chunks not added": (

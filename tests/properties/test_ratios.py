@@ -337,6 +337,50 @@ def test_tilts_ask_for_rows():
         shapes.append(None if tilts is None else tilts.shape)
     assert shapes == [None, (1, 4), (1, 4), (1, 4), (3, 10), None]
     assert cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts=False).features.tilts is None
+    for fit in (
+        functools.partial(f, bandwidth=1.0) for f in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=1.0))
+    ):
+        # asked for, they come with fewer rows as well
+        shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in ("linear", "all")]
+        assert shapes == [(1, 6), (3, 21)]
+        with pytest.raises(ValueError, match="tilts is 'both'; True, False, 'linear' or 'all' is needed"):
+            fit(target=target, train=train, tilts="both")
+
+
+def test_folds_have_the_tilts_of_all_rows():
+    generator = np.random.default_rng(40)  # 400 rows allow all tilts of three columns, the 320 of a fold would not
+    both = [np.full((3, 3), r) + (1 - r) * np.eye(3) for r in (0.6, -0.2)]
+    target, train = (generator.multivariate_normal(np.zeros(3), c, 200) for c in both)
+    found = cp.fit_ratio(target=target, train=train).comparison
+    scores = dict(zip(found.methods, np.asarray(found.score), strict=True))
+    assert scores["rulsif"] < scores["one"] - 0.1
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), rows=st.integers(5, 40), spoilt=st.booleans())
+def test_of_fits_that_are_as_good_the_simplest_is_taken(seed, rows, spoilt):
+    from counterpoise.ratios.grids import judge
+
+    generator = np.random.default_rng(seed)
+    common = [generator.exponential(size=(n, 1)) for n in (rows, 2 * rows)]  # a row is hard for all
+    of_t, of_s = (c + generator.normal(0.05, 0.1, 6) + 0.3 * generator.normal(size=(len(c), 6)) for c in common)
+    complexity = list(generator.integers(0, 4, 6))
+    if spoilt:
+        of_t[0, 0] = np.inf
+        complexity[0] = -1  # simplest, but not as good
+    error = np.sqrt(of_t[:, spoilt:].var(axis=0) / rows + of_s[:, spoilt:].var(axis=0) / (2 * rows))
+    loss = of_t[:, spoilt:].mean(axis=0) + of_s[:, spoilt:].mean(axis=0)
+    best = int(np.argmin(loss + 0.5 * error)) + spoilt
+    alike = []
+    for k in range(int(spoilt), 6):
+        a, b = of_t[:, k] - of_t[:, best], of_s[:, k] - of_s[:, best]
+        if a.mean() + b.mean() <= 0.75 * np.sqrt(a.var() / rows + b.var() / (2 * rows)):
+            alike.append(k)
+    least = min(complexity[k] for k in alike)
+    found = judge(xp, of_t, of_s, complexity)
+    assert found.chosen == max(k for k in alike if complexity[k] == least)
+    assert (found.least, found.error) == pytest.approx((loss[best - spoilt], error[best - spoilt]))
+    assert np.isinf(found.losses[0]) == spoilt
 
 
 @pytest.mark.parametrize("fit", [cp.fit_ulsif, functools.partial(cp.fit_ulsif, alpha=0.2), cp.fit_kliep])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
@@ -67,34 +67,44 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
 
 
-def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float) -> Features:
-    """Add log ratios of Gaussians to bumps: of one covariance, of independent columns, of any.
+def number_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Literal["linear", "all"]) -> int:
+    """Return how many tilts bumps get, 0, 1 or 3: as many as are wanted, or what the rows allow.
 
-    Each asks for forty rows of both samples for each of its coefficients, constant columns aside, the last two for
-    fifty of each sample; where not even the first gets them, the features come back as they are. ``share`` is β of
-    their relative ratios.
+    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; the last two for
+    fifty of each sample.
     """
-    tilts = _tilts(xp, features, target, train)
-    return features if tilts is None else features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
-
-
-def _tilts(xp: Any, features: Features, target: Array, train: Array) -> Array | None:
+    if wanted not in (True, False, "linear", "all"):
+        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear' or 'all' is needed")
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     ranges = (
         xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
         xp.minimum(xp.min(target, axis=0), xp.min(train, axis=0)),
     )
     varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
-    if not hasattr(xp, "linalg") or varying == 0 or n_t + n_s < ROWS * varying:
-        return None
-    moments = _both_moments(xp, features, target, train)
-    shared = _shared(xp, *moments)
+    if not wanted or not hasattr(xp, "linalg") or varying == 0:
+        return 0
+    if wanted is not True:
+        return 1 if wanted == "linear" else 3
     products = varying * (varying + 1) // 2
-    if min(n_t, n_s) < FEW or n_t + n_s < max(ROWS * (varying + products), d * (d + 1) // 2):
-        return shared[None, :]
-    found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
-    padded = xp.concat([shared, xp.zeros_like(found[0][1 + d :])], axis=0)
-    return xp.stack([padded, *found])
+    if min(n_t, n_s) >= FEW and n_t + n_s >= max(ROWS * (varying + products), d * (d + 1) // 2):
+        return 3
+    return 1 if n_t + n_s >= ROWS * varying else 0
+
+
+def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, number: int) -> Features:
+    """Add log ratios of Gaussians to bumps: of one covariance, of independent columns, of any; the first or all three.
+
+    ``share`` is β of their relative ratios.
+    """
+    if number == 0:
+        return features
+    moments = _both_moments(xp, features, target, train)
+    tilts = _shared(xp, *moments)[None, :]
+    if number > 1:
+        found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
+        padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
+        tilts = xp.stack([padded, *found])
+    return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
 
 
 class _Sample(NamedTuple):

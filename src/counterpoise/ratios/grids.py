@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
@@ -13,8 +13,10 @@ from .model import Scores
 
 BANDWIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Multiples of the median distance."""
-CAUTION = 0.25
+CAUTION = 0.5
 """Standard errors added to a loss before losses are compared; r = 1 has none."""
+NEAR = 0.75
+"""Standard errors of a paired difference within which a fit is as good as the best one."""
 SEEN = 1.5
 """Standard errors by which the chosen loss must be below that of r = 1; else there is no shift to be seen."""
 ENOUGH = 50
@@ -53,9 +55,56 @@ def best_of(scores: Sequence[Sequence[float]]) -> tuple[int, int]:
     return min(reversed(places), key=lambda at: scores[at[0]][at[1]])
 
 
-def unseen(loss: tuple[float, float], of_one: float, n_t: int, n_s: int) -> bool:
-    """Say whether a loss, with its standard error, is too near that of r = 1 to speak of a shift."""
-    return min(n_t, n_s) >= ENOUGH and not of_one - loss[0] > SEEN * loss[1]
+class Judged(NamedTuple):
+    """What losses of rows that no fit saw say of candidates.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean loss of each; infinite where a row's is.
+    chosen : int
+        The simplest of those that are as good as the best one.
+    least, error : float
+        Loss of the best one and its standard error.
+    """
+
+    losses: list[float]
+    chosen: int
+    least: float
+    error: float
+
+
+def judge(
+    xp: Any, of_target: Array, of_train: Array, complexity: Sequence[float], rows: tuple[int, int] | None = None
+) -> Judged:
+    """Choose among candidates, columns of losses whose means over target and training rows add up to a score.
+
+    The best has the least loss plus half a standard error. As good as that is every one whose loss is within `NEAR`
+    standard errors of the paired difference, which is known much better than either loss; of them the least complex is
+    taken, on a tie the last, which is the smoothest of a rising grid. ``rows`` are how many different rows of each
+    sample the losses are of, where some come up again.
+    """
+    n_t, n_s = rows or (int(of_target.shape[0]), int(of_train.shape[0]))
+    usable = xp.all(xp.isfinite(of_target), axis=0) & xp.all(xp.isfinite(of_train), axis=0)
+    of_t, of_s = (xp.where(usable[None, :], v, xp.zeros_like(v)) for v in (of_target, of_train))
+
+    def judged(a: Array, b: Array) -> tuple[list[float], list[float]]:
+        mean = xp.where(usable, xp.mean(a, axis=0) + xp.mean(b, axis=0), xp.zeros_like(a[0, :]) + xp.inf)
+        error = xp.sqrt(xp.var(a, axis=0) / n_t + xp.var(b, axis=0) / n_s)
+        columns = range(int(mean.shape[0]))
+        return [float(mean[k]) for k in columns], [float(error[k]) for k in columns]
+
+    losses, errors = judged(of_t, of_s)
+    last_first = range(len(losses) - 1, -1, -1)
+    best = min(last_first, key=lambda k: losses[k] + CAUTION * errors[k])
+    above, noise = judged(of_t - of_t[:, best : best + 1], of_s - of_s[:, best : best + 1])
+    alike = [k for k in last_first if k == best or above[k] <= NEAR * noise[k]]
+    return Judged(losses, min(alike, key=complexity.__getitem__), losses[best], errors[best])
+
+
+def unseen(judged: Judged, of_one: float, n_t: int, n_s: int) -> bool:
+    """Say whether the best loss is too near that of r = 1 to speak of a shift."""
+    return min(n_t, n_s) >= ENOUGH and not of_one - judged.least > SEEN * judged.error
 
 
 def optimism(features: Features, beta: float, n_t: int, n_s: int) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
-from .gaussian import with_tilts
-from .grids import CAUTION, FLAT, bandwidths, best_of, grid, unseen, with_bandwidth
+from .gaussian import number_of_tilts, with_tilts
+from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, samples, split
 
@@ -34,7 +34,7 @@ def fit_kliep(
     features: Features | None = None,
     bandwidth: float | Sequence[float] | None = None,
     n_centres: int = 100,
-    tilts: bool = True,
+    tilts: bool | Literal["linear", "all"] = True,
     folds: int = 5,
     tolerance: float = 1e-9,
     seed: int = 0,
@@ -58,15 +58,15 @@ def fit_kliep(
         σ in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4 (nine values).
     n_centres : int
         Number of bumps.
-    tilts : bool
+    tilts : bool or {"linear", "all"}
         Whether the mixture holds, beside default bumps, the ratios of Gaussians of one covariance, of independent ones
         and of any two, each as p/(0.01p + 0.99q): where they fit, a hundred bumps need not find what means and
         covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two for fifty
-        of each sample.
+        of each sample; ``"linear"`` has the first, ``"all"`` all three with fewer rows as well.
     folds : int
         Of the cross-validation that chooses among bandwidths; it holds out both samples and scores by minus the
-        Donsker-Varadhan bound, log E_train[r] − E_target[log r]; chosen is the least plus a quarter of its standard
-        error.
+        Donsker-Varadhan bound, log E_train[r] − E_target[log r]. Best is the least loss plus half of its standard
+        error; chosen is the largest bandwidth within 0.75 standard errors of the paired difference from it.
     tolerance : float
         Largest duality gap, in nats.
     seed : int
@@ -78,7 +78,7 @@ def fit_kliep(
     Returns
     -------
     Ratio
-        Its ``gap`` is the duality gap at the returned coefficients. If with fifty rows of each sample the chosen loss
+        Its ``gap`` is the duality gap at the returned coefficients. If with fifty rows of each sample the best loss
         is not one and a half standard errors below that of r = 1, bumps are as wide as the grid has them; without a
         given grid so wide, 100 median distances, that r = 1. A warning says so where the training sample feels
         no bump, so that the ratio is 1.
@@ -107,7 +107,7 @@ def fit_kliep(
         raise ValueError(f"tolerance is {tolerance!r}; a positive number of nats is needed")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
-    tilted = tilts and features is None
+    tilted = number_of_tilts(xp, target, train, tilts) if features is None else 0
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")
     scores = None
@@ -116,15 +116,16 @@ def fit_kliep(
             xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0) for x in (target, train)
         )
         held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted=tilted)]
-        found = [_held_out_loss(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
-        chosen, _ = best_of([[loss + CAUTION * error] for loss, error in found])
-        scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss, _ in found])
-        if unseen(found[chosen], 0.0, int(target.shape[0]), int(train.shape[0])):
-            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], False
+        left = [_held_out_losses(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
+        of_t, of_s = (xp.stack(parts, axis=1) for parts in zip(*left, strict=True))
+        judged = judge(xp, of_t, of_s, [-s for s in sigmas])
+        scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss in judged.losses])
+        if unseen(judged, 0.0, int(target.shape[0]), int(train.shape[0])):
+            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], 0
         else:
-            sigmas = [sigmas[chosen]]
+            sigmas = [sigmas[judged.chosen]]
     bumps = with_bandwidth(base, sigmas[0])
-    bumps = with_tilts(xp, bumps, target, train, SHARE) if tilted else bumps
+    bumps = with_tilts(xp, bumps, target, train, SHARE, tilted)
     blocks = blocks_of(xp, bumps, target)
     mean = _train_mean(xp, bumps, train, all_reduce)
     if not bool(xp.any(mean[1:] < xp.inf)):
@@ -246,21 +247,24 @@ class _Fold(NamedTuple):
 
 
 def _folds(
-    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: bool
+    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: int
 ) -> Iterator[_Fold]:
     for rows in zip(split(target, folds, seed), split(train, folds, seed + 1), strict=True):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
-        alone = with_tilts(xp, features, kept_t, kept_s, SHARE) if tilted else features
+        alone = with_tilts(xp, features, kept_t, kept_s, SHARE, tilted)
         alone = alone._replace(centres=features.centres[:0, :])
         yield _Fold(rows, (mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]))
 
 
-def _held_out_loss(
+def _held_out_losses(
     xp: Any, features: Features, target: Array, train: Array, folds: Sequence[_Fold]
-) -> tuple[float, float]:
-    """Minus the Donsker-Varadhan bound on rows that the fit did not see, over folds of both samples; its error."""
+) -> tuple[Array, Array]:
+    """−log r of target rows, log m + r/m − 1 of training rows, of fits that did not see their fold, m its mean ratio.
+
+    Their means add up to minus the Donsker-Varadhan bound; r/m − 1, which has no mean, is what a row adds to log m.
+    """
     bumps = [mapped(xp, features._replace(tilts=None), x) for x in (target, train)]
-    losses, logs, ratios = [], [], []
+    of_t, of_s = [], []
     for rows, columns in folds:
         phis = [xp.concat(pair, axis=1) for pair in zip(bumps, columns, strict=True)]
         (kept_t, out_t), (kept_s, out_s) = (
@@ -270,10 +274,6 @@ def _held_out_loss(
         mean = felt(xp, xp.mean(kept_s, axis=0), float(kept_s.shape[0]))
         s, _ = mixture_weights(xp, partial(_once, kept_t), mean, tolerance=SELECTION_GAP)
         at_t, at_s = (xp.matmul(out, s / mean) for out in (out_t, out_s))
-        losses.append(float(xp.log(xp.mean(at_s)) - xp.mean(xp.log(at_t))))
-        logs.append(xp.log(at_t))
-        ratios.append(at_s / xp.mean(at_s))
-    loss = sum(losses) / len(losses)
-    of_t, of_s = (xp.concat(parts, axis=0) for parts in (logs, ratios))
-    variance = float(xp.var(of_t)) / int(of_t.shape[0]) + float(xp.var(of_s)) / int(of_s.shape[0])
-    return (loss, math.sqrt(variance)) if math.isfinite(loss + variance) else (math.inf, 0.0)
+        of_t.append(-xp.log(at_t))
+        of_s.append(xp.log(xp.mean(at_s)) + at_s / xp.mean(at_s) - 1)
+    return xp.concat(of_t, axis=0), xp.concat(of_s, axis=0)

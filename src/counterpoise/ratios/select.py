@@ -198,7 +198,8 @@ def _hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     if name != "kliep":
         options["penalty"] = float(model.penalty)
     if name in ("ulsif", "rulsif", "kliep"):
-        options["tilts"] = model.features is not None and model.features.tilts is not None
+        tilts = None if model.features is None else model.features.tilts
+        options["tilts"] = False if tilts is None else "linear" if int(tilts.shape[0]) == 1 else "all"
     if model.features is not None and model.features.kind == "gaussian":
         options["bandwidth"] = float(model.features.bandwidth)
     return options

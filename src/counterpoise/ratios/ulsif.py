@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .gaussian import with_tilts
-from .grids import CAUTION, amounts, bandwidths, best_of, grid, optimism, unseen, with_bandwidth
+from .gaussian import number_of_tilts, with_tilts
+from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled
 from .statistics import Statistics, ratio_statistics
@@ -35,7 +34,7 @@ def fit_ulsif(
     bandwidth: float | Sequence[float] | None = None,
     penalty: float | Sequence[float] | None = None,
     n_centres: int = 100,
-    tilts: bool = True,
+    tilts: bool | Literal["linear", "all"] = True,
     seed: int = 0,
 ) -> Ratio:
     """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ ‖θ‖², m = α target + (1 − α) train.
@@ -61,11 +60,12 @@ def fit_ulsif(
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
-    tilts : bool
+    tilts : bool or {"linear", "all"}
         Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
         of any two, each as p/(βp + (1 − β)q) with β = max(α, 0.1): where they fit, a hundred bumps need not find what
         means and covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two
-        for fifty of each sample. They stay those of all rows where rows are left out.
+        for fifty of each sample; ``"linear"`` has the first, ``"all"`` all three with fewer rows as well. They stay
+        those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -74,9 +74,11 @@ def fit_ulsif(
     Ratio
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
         every row was (at most 20,000 pairs). The loss is that of the relative ratio at max(α, 0.3) which the fit
-        implies: bounded, where that of p/q hangs on its few largest values. Chosen is the least loss plus a quarter of
-        its standard error; or the largest bandwidth and penalty, which leave r = 1, if with fifty rows of each sample
-        that is not one and a half standard errors below the loss of r = 1. A warning says so where the training sample
+        implies: bounded, where that of p/q hangs on its few largest values. Best is the least loss plus half of its
+        standard error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one
+        with the fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if
+        with fifty rows of each sample the best loss is not one and a half standard errors below that of r = 1. A
+        warning says so where the training sample
         feels no bump, so that the ratio is 1.
 
     Raises
@@ -96,25 +98,30 @@ def fit_ulsif(
     >>> rng = np.random.default_rng(0)
     >>> model = cp.fit_ulsif(target=rng.normal(1, 1, (500, 1)), train=rng.normal(0, 1, (500, 1)))
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [1.5]])).round(1)
-    array([0.1, 1.1, 3.7])
+    array([0.2, 1.2, 3.1])
     """
     _check_alpha(alpha)
     xp, target, train = samples(target, train)
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
-    if tilts and features is None:
-        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE))
+    if features is None:
+        number = number_of_tilts(xp, target, train, tilts)
+        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE), number)
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
     if len(sigmas) * len(lambdas) > 1:
         if min(n_t, n_s) < 2:
             raise ValueError("one row of a sample cannot be left out; pass one bandwidth and one penalty, or more rows")
-        found = [_leave_one_out(xp, base, sigma, lambdas, alpha, target, train, seed) for sigma in sigmas]
-        s, p = best_of([[mean + CAUTION * error for mean, error in row] for row in found])
-        scores = grid(xp, base.shift, sigmas, lambdas, [[mean for mean, _ in row] for row in found])
-        if unseen(found[s][p], -0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s), n_t, n_s):
+        left = [_leave_one_out(xp, base, sigma, lambdas, alpha, target, train, seed) for sigma in sigmas]
+        of_t, of_s, complexity = (xp.concat(parts, axis=-1) for parts in zip(*left, strict=True))
+        in_effect = [float(complexity[k]) for k in range(int(complexity.shape[0]))]
+        judged = judge(xp, of_t, of_s, in_effect, (min(n_t, PAIRS), min(n_s, PAIRS)))
+        width = len(lambdas)
+        scores = grid(xp, base.shift, sigmas, lambdas, [judged.losses[i * width :][:width] for i in range(len(sigmas))])
+        s, p = divmod(judged.chosen, width)
+        if unseen(judged, -0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s), n_t, n_s):
             s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
             base = bumps
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
@@ -229,11 +236,12 @@ def _leave_one_out(
     target: Array,
     train: Array,
     seed: int,
-) -> list[tuple[float, float]]:
-    """Mean loss of pairs left out and its standard error, one per λ, by rank-two updates.
+) -> tuple[Array, Array, Array]:
+    """Losses of pairs left out by rank-two updates, both of shape (pairs, λ); and the features in effect at each λ.
 
     Without the pair (ψ, φ) of a target and a training row, H is H' − Aψψᵀ − Sφφᵀ with A = α/(n_t − 1), S =
-    (1 − α)/(n_s − 1) and H' the same for all pairs, so that B = H' + λP is inverted once.
+    (1 − α)/(n_s − 1) and H' the same for all pairs, so that B = H' + λP is inverted once. In effect are the trace of
+    H'B⁻¹, the constant aside.
     """
     features = with_bandwidth(base, sigma)
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
@@ -243,24 +251,15 @@ def _leave_one_out(
     inverse = _inverse(xp, basis, lambdas)
     mean = xp.matmul(xp.matrix_transpose(basis.vectors), sums.target_sum / n_t)[:, None]
     rows_t, rows_s = (_xp.indices(xp, rows, target) for rows in paired(n_t, n_s, seed))
-    sums_of_losses = [xp.zeros_like(inverse[0, :])] * 4
+    losses = []
     for at_t, at_s in zip(chunks(rows_t), chunks(rows_s), strict=True):
         psi, phi = (
             xp.matmul(mapped(xp, features, xp.take(x, at, axis=0)), basis.vectors)
             for x, at in ((target, at_t), (train, at_s))
         )
-        of_t, of_s = _pair_losses(xp, psi, phi, mean, inverse, alpha, n_t, n_s)
-        parts = (of_t, of_t * of_t, of_s, of_s * of_s)
-        sums_of_losses = [total + xp.sum(part, axis=0) for total, part in zip(sums_of_losses, parts, strict=True)]
-    found = []
-    for k in range(len(lambdas)):
-        mean_t, square_t, mean_s, square_s = (float(total[k]) / int(rows_t.shape[0]) for total in sums_of_losses)
-        if not math.isfinite(square_t + square_s):
-            found.append((math.inf, 0.0))
-            continue
-        variance = (square_t - mean_t**2) / min(n_t, PAIRS) + (square_s - mean_s**2) / min(n_s, PAIRS)
-        found.append((mean_t + mean_s, math.sqrt(max(variance, 0.0))))
-    return found
+        losses.append(_pair_losses(xp, psi, phi, mean, inverse, alpha, n_t, n_s))
+    of_t, of_s = (xp.concat(parts, axis=0) for parts in zip(*losses, strict=True))
+    return of_t, of_s, xp.matmul(basis.values, inverse[1:, :])
 
 
 def paired(n_t: int, n_s: int, seed: int) -> tuple[list[int], list[int]]:
