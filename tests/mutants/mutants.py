@@ -265,6 +265,15 @@ MUTANTS = {
     "ones unseen": ("kernels/_triton/direct.py", "return number == 1, number", "return number"),
     "alignment unseen": ("kernels/_triton/direct.py", "if bits & 15 else None", "if bits < 0 else None"),
     "dtypes unseen": ("kernels/_triton/direct.py", "(kernel, device, self.dtypes, ", "(kernel, device, "),
+    "strides of a call unseen": (
+        "kernels/_seen.py",
+        "(a.dtype, a.shape, a.stride(), a.device)",
+        "(a.dtype, a.shape, a.device)",
+    ),
+    "who requires grad unseen": ("kernels/_seen.py", "refused = torch.is_grad_enabled() and", "refused = False and"),
+    "copies taken for the given": ("kernels/_seen.py", "or a.data_ptr() != row.data_ptr()", ""),
+    "a derivative from other shapes": ("kernels/_seen.py", "all(a.shape == row.shape for a, row in pairs)", "True"),
+    "values where the rates are": ("kernels/_triton/call.py", "self.values_at = 4 *", "self.values_at = 3 *"),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
     "residual of nothing": (

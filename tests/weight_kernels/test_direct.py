@@ -15,7 +15,15 @@ need_compiler()
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+import counterpoise as cp  # noqa: E402
+from counterpoise import kernels  # noqa: E402
+from counterpoise.kernels import _op  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES, Rows, Spec  # noqa: E402
+
+
+class Log(list):
+    def __repr__(self):
+        return f"<{len(self)} launches>"
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +33,10 @@ def device():
     from triton.backends.compiler import GPUTarget
     from triton.runtime import driver
 
+    from counterpoise.kernels import _launch, _seen
     from counterpoise.kernels._triton import call, direct
 
-    log = []
+    log = Log()
     old = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7)
 
     class Launcher:
@@ -65,9 +74,11 @@ def device():
         patch.setattr(triton.compiler, "compile", lambda *_, **__: Compiled())
         patch.setattr(call, "_PLANS", {})
         patch.setattr(direct, "_COMPILED", {})
+        patch.setattr(_seen, "_SEEN", {})
+        patch.setattr(_launch, "_by_triton", lambda *_: True)
         for kernel in kernels:
             kernel.device_caches.clear()
-        yield SimpleNamespace(log=log, call=call, direct=direct, made=lambda: Compiled.made)
+        yield SimpleNamespace(log=log, call=call, direct=direct, seen=_seen)
         for kernel in kernels:
             kernel.device_caches.clear()
 
@@ -123,18 +134,136 @@ def both(device, run, monkeypatch):
 def test_what_is_launched_directly_is_what_triton_would_launch(problem, device, monkeypatch):
     spec, rows, up = problem
     numbers, out = torch.zeros(4, len(rows.scores)), []
-    for run, read, written in (
-        (lambda: out.append([*device.call.weigh_rows(spec, rows)]), [0, 1, 2, 3, 4, 5], [6, 7, 8, 9]),
-        (lambda: out.append([device.call.weights_of_rows(spec, rows)]), [0, 1, 2, 3, 4, 5], [6]),
-        (lambda: out.append([device.call.pull_rows(spec, rows, rows.scores, numbers, up, True)]), [0, 2, 3, 4, 5], [6]),
+    weighing = device.call.Weighing(spec, rows, rows.scores.shape[:1])
+    read, floats = weighing.inputs(rows), (spec.amount, spec.cap)
+
+    def solved():
+        weights, table, status = weighing.solved(read, floats)
+        out.append([weights, table[4], table[:4], status])
+
+    def projected():
+        weights, _, table, _ = weighing.projected(read, floats)
+        out.append([weights, table[4], table[:4], table[4]])
+
+    every = range(6)
+    for run, same in (
+        (lambda: out.append([*device.call.weigh_rows(spec, rows)]), every),
+        (solved, every),
+        (projected, every),
+        (lambda: out.append([device.call.pull_rows(spec, rows, rows.scores, numbers, up, True)]), (0, 2, 3, 4, 5)),
     ):
         ordinary, direct = both(device, run, monkeypatch)
-        assert direct[:4] == (False, *ordinary[1:4])
-        assert [direct[4][i] for i in read] == [ordinary[4][i] for i in read]
-        assert [direct[4][i] for i in written] == [a.data_ptr() for a in out[-1]]
-        pointers = 6 + len(written) if len(out[-1]) == 4 else {6: 10, 5: 7}[len(read)]
-        assert direct[4][pointers:] == ordinary[4][pointers:]
-        assert all(type(a) is type(b) for a, b in zip(direct[4], ordinary[4], strict=True))
+        equal(direct, ordinary, same, out[-1])
+
+
+def equal(direct, ordinary, same, outputs):
+    """Assert that what was launched directly is what Triton launched, but for the arrays that were allocated."""
+    assert direct[:4] == (False, *ordinary[1:4])
+    assert [direct[4][i] for i in same] == [ordinary[4][i] for i in same]
+    pointers = 6 + len(outputs)
+    assert direct[4][6:pointers] == [a.data_ptr() for a in outputs]
+    assert direct[4][pointers:] == ordinary[4][pointers:]
+    assert all(type(a) is type(b) for a, b in zip(direct[4], ordinary[4], strict=True))
+
+
+SHAPES = [
+    ((5,), (5,)), ((3, 5), (3, 5)), ((3, 16), (16,)), ((3, 16), (1, 16)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)),
+    ((4,), (2, 4)), ((2, 3, 4), (3, 4)), ((2, 1, 4), (1, 3, 4)),
+]  # fmt: skip
+
+
+@st.composite
+def calls(draw):
+    """Return a public function and its arguments, with all but the values drawn."""
+    shape, other = draw(st.sampled_from(SHAPES))
+    dtypes = st.sampled_from([torch.float32, torch.float16])
+
+    def some(dtype, like):
+        whole = torch.zeros(2, *like, dtype=dtype)[1]
+        return whole if draw(st.booleans()) else torch.zeros(*like[:-1], 2 * like[-1], dtype=dtype)[..., : like[-1]]
+
+    options = {"mask": some(torch.bool, other)} if draw(st.booleans()) else {}
+    if draw(st.booleans()):
+        options["prior"] = some(draw(dtypes), other)
+    batch = (torch.broadcast_shapes(shape, other) if options else shape)[:-1]
+    if draw(st.booleans()):
+        options["lengths"] = torch.ones(batch, dtype=torch.int64)
+    if draw(st.booleans()):
+        options["out_dtype"] = draw(dtypes)
+    amount = draw(st.sampled_from([0.5, 1, torch.zeros(batch), torch.zeros(batch, dtype=torch.float16)]))
+    name = draw(st.sampled_from(["penalized", "constrained", "cvar", "project_ball", "project_capped_simplex"]))
+    if name == "project_capped_simplex":
+        options["cap"] = draw(st.sampled_from([0.5, torch.zeros(shape), torch.zeros(())]))
+    grad = draw(st.booleans())
+    return name, some(draw(dtypes), shape).requires_grad_(grad), amount, options
+
+
+def publicly(name, scores, amount, options):
+    if name == "project_capped_simplex":
+        return kernels.project_capped_simplex(scores, **options)
+    verb = getattr(kernels, name)
+    return (
+        verb(scores, cp.KL(), amount, **options)
+        if name in ("penalized", "constrained")
+        else verb(scores, amount, **options)
+    )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(call=calls())
+def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkeypatch):
+    out, kept = [], []
+    with monkeypatch.context() as patch:
+        patch.setattr(_op, "seen", lambda key: kept.append(device.seen.seen(key)) or kept[-1])
+        ordinary, direct = both(device, lambda: out.append(publicly(*call)), monkeypatch)
+    _, scores, amount, options = call
+    first, last = out[0], out[-1]
+    fields = zip(first, last, strict=True) if isinstance(first, tuple) else [(first, last)]
+    for a, b in fields:
+        assert (a.shape, a.dtype, a.stride(), a.requires_grad) == (b.shape, b.dtype, b.stride(), b.requires_grad)
+    if kept[-1] is None:  # rows that have to be copied are never launched from where they lie
+        copied = [a for a in (scores, amount, *options.values()) if isinstance(a, torch.Tensor)]
+        assert any(not a.is_contiguous() or a.dtype == torch.float16 or a.shape != scores.shape for a in copied)
+        return
+    weights = last.weights if isinstance(last, tuple) else last
+    given = direct[4]
+    assert given[0] == scores.data_ptr() and given[6] == weights.data_ptr()
+    rows = weights[..., 0].numel()
+    assert given[10:12] == [rows, scores.shape[-1]]
+    assert given[12] == (scores.stride(-2) if rows > 1 and scores.shape == weights.shape else 0)
+    assert direct[:4] == (False, *ordinary[1:4]) and given[:6] == ordinary[4][:6] and given[10:] == ordinary[4][10:]
+    if isinstance(last, tuple):
+        assert given[7] == last.value.data_ptr() and given[8] == last.multiplier.data_ptr()
+        assert given[9] == last.status.data_ptr()
+    if scores.requires_grad:
+        (gradient,) = torch.autograd.grad(weights, scores, torch.ones_like(weights))
+        assert gradient.shape == scores.shape
+
+
+def test_a_wrong_call_after_a_right_one_is_told_what_is_wrong(device):
+    losses, prior = torch.zeros(3, 4), torch.ones(3, 4)
+    for _ in range(3):
+        kernels.penalized(losses, cp.KL(), 0.5, prior=prior)
+        kernels.penalized(losses, cp.KL(), 0.5)
+    prior.requires_grad_()
+    with pytest.raises(TypeError, match="prior requires grad"):
+        kernels.penalized(losses, cp.KL(), 0.5, prior=prior)
+    with torch.no_grad():
+        for _ in range(3):
+            kernels.penalized(losses, cp.KL(), 0.5, prior=prior)
+    wrongs = [
+        {"prior": prior}, {"prior": [1.0]}, {"mask": losses}, {"lengths": losses[0]}, {"out_dtype": torch.int8},
+        {"out_dtype": ["float32"]}, {"out_dtype": "float32"}, {"impl": ["auto"]}, {"impl": "fast"},
+    ]  # fmt: skip
+    for wrong in wrongs:
+        with pytest.raises((TypeError, ValueError), match="is needed|requires grad"):
+            kernels.penalized(losses, cp.KL(), 0.5, **wrong)
+    for penalty in (True, "0.5", None, torch.zeros(3, dtype=torch.int64)):
+        with pytest.raises(TypeError, match="is needed"):
+            kernels.penalized(losses, cp.KL(), penalty)
+    for scores in ([0.0], None, losses.long()):
+        with pytest.raises(TypeError, match="takes torch tensors|is needed"):
+            kernels.penalized(scores, cp.KL(), 0.5)
 
 
 def plain(n=64, rows=64, offset=0):
@@ -194,8 +323,12 @@ def test_an_unknown_triton_launches_as_it_does(device, monkeypatch):
         assert device.log[-1][0]
 
 
-def test_plans_are_bounded(device, monkeypatch):
+def test_what_is_kept_is_bounded(device, monkeypatch):
     monkeypatch.setattr(device.call, "MOST", 3)
     for rows in range(1, 9):
         device.call.weigh_rows(*plain(rows=rows))
     assert len(device.call._PLANS) <= 3
+    monkeypatch.setattr(device.seen, "MOST", 3)
+    for rows in range(1, 9):
+        kernels.project_simplex(torch.zeros(rows, 4))
+    assert 0 < len(device.seen._SEEN) <= 3

@@ -12,7 +12,7 @@ from counterpoise import kernels  # noqa: E402
 from counterpoise.kernels._launch import weigh_rows  # noqa: E402
 from counterpoise.kernels._op import _OPS, Pull  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES as NAMES  # noqa: E402
-from counterpoise.kernels._spec import Options, make_rows  # noqa: E402
+from counterpoise.kernels._spec import make_rows  # noqa: E402
 
 IDS = [family.name for family in FAMILIES]
 PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
@@ -127,8 +127,8 @@ def test_gradients_mapped_over_batches_of_rows_equal_the_loop(family, with_prior
 @pytest.mark.parametrize("dims", [(0, 0), (1, 1), (2, 2), (1, 2), (-1, 0)], ids=str)
 def test_a_pull_mapped_over_its_numbers_equals_the_loop(dims, mapped, forward):
     scores, prior = random(5, 6, seed=4)
-    options = Options(prior, None, None, None, "auto")
-    spec, rows, _ = make_rows("values", scores, "project_ball", options, amount=("radius", 0.5))
+    options = (prior, None, None, None, "auto")
+    spec, rows, _ = make_rows("values", scores, "project_ball", options, ("radius", 0.5))
     weights, _, numbers, _ = weigh_rows(spec, rows)
     scales = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     ups = torch.stack([direction(scores) * (1 + i) for i in range(3)])

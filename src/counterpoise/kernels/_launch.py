@@ -46,11 +46,9 @@ def weigh_rows(spec: Spec, rows: Rows) -> Weighed:
     return reference(spec, rows)
 
 
-def weights_of_rows(spec: Spec, rows: Rows) -> Tensor:
-    """Solve the rows for the weights alone."""
-    if _by_triton(spec, rows.scores):
-        return _kernels().weights_of_rows(spec, rows)  # type: ignore[no-any-return]
-    return reference(spec, rows).weights
+def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...]) -> Any:
+    """Return what runs the kernel again for arguments that differ in their values only, or None."""
+    return _kernels().weighing_of(spec, rows, batch) if _by_triton(spec, rows.scores) else None
 
 
 def pull_rows(spec: Spec, rows: Rows, weights: Tensor, numbers: Tensor, up: Tensor, forward: bool) -> Tensor:

@@ -5,6 +5,8 @@ Eager calls go to the implementation directly; compiled ones to the op, whose it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +14,8 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ._launch import pull_rows, weigh_rows, weights_of_rows
+from ._launch import pull_rows, weigh_rows
+from ._seen import key_of, remember, seen
 from ._spec import FAMILIES, Options, Rows, Spec, Weighed, accumulated, make_rows
 
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
@@ -71,18 +74,35 @@ class Weigh(torch.autograd.Function):
                 status.unflatten(0, (size, -1))), (0, 0, 0, 0)  # fmt: skip
 
 
+class Eager:
+    """A problem on its way through `EagerWeigh`; what has no derivative is left here, as torch wraps every output."""
+
+    __slots__ = ("caps", "numbers", "prior", "solve", "spec", "status")
+    numbers: Tensor
+    status: Tensor
+
+    def __init__(self, spec: Spec, prior: Tensor | None, caps: Tensor | None, solve: Callable[[], Any]) -> None:
+        self.spec, self.prior, self.caps, self.solve = spec, prior, caps, solve
+
+
 class EagerWeigh(torch.autograd.Function):
     """The same where no transform is active: torch binds a function with `setup_context` to its signature each call."""
 
     @staticmethod
-    def forward(ctx: Any, spec: Spec, scores: Tensor, others: Any) -> Any:
-        output = Weigh.forward(spec, scores, *others)
-        Weigh.setup_context(ctx, (spec, scores, *others), output)
-        return output
+    def forward(ctx: Any, scores: Tensor, problem: Eager) -> Any:
+        weights, value, problem.numbers, problem.status = problem.solve()
+        ctx.spec = problem.spec
+        ctx.save_for_backward(scores, problem.prior, problem.caps, weights, problem.numbers)
+        ctx.set_materialize_grads(False)
+        return weights if value is None else (weights, value)
 
     @staticmethod
-    def backward(ctx: Any, *up: Any) -> Any:
-        return *Weigh.backward(ctx, *up)[:2], None
+    def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
+        return Weigh.backward(ctx, up, up_value)[1], None
+
+
+_apply_eagerly: Any = super(torch.autograd.Function, EagerWeigh).apply
+"""As `EagerWeigh.apply`, which looks for transforms once more and for what they have left behind."""
 
 
 class Pull(torch.autograd.Function):
@@ -209,31 +229,68 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
         return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
     if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
-    if rows.scores.requires_grad and torch.is_grad_enabled():
-        return Weighed(*EagerWeigh.apply(spec, rows.scores, rows[1:]))  # type: ignore[no-untyped-call]
+    if _differentiated(rows.scores):
+        problem = Eager(spec, rows.prior, rows.caps, partial(weigh_rows, spec, rows))
+        weights, value = EagerWeigh.apply(rows.scores, problem)  # type: ignore[no-untyped-call]
+        return Weighed(weights, value, problem.numbers, problem.status)
     return weigh_rows(spec, rows)
 
 
-def weights_of(name: str, scores: Tensor, family: str, options: Options, **numbers: Any) -> Tensor:
+def weights_of(
+    name: str, scores: Tensor, family: str, options: Options, amount: tuple[str, float | Tensor] = ("penalty", 1.0),
+    cap: float | Tensor = 1.0, exponent: float = 2.0,
+) -> Tensor:  # fmt: skip
     """Check the arguments and return the weights, in the scores' shape broadcast with the others'."""
-    spec, rows, batch = make_rows(name, scores, family, options, **numbers)
-    if _eager() and not (rows.scores.requires_grad and torch.is_grad_enabled()):
-        weights = weights_of_rows(spec, rows)
-    else:
-        weights = weigh(spec, rows).weights
+    key = key_of(scores, family, options, amount[1], cap, exponent) if _eager() else None
+    kept = seen(key)
+    if kept is not None:
+        read, floats = kept.read(scores, options, amount[1], cap)
+        if not _differentiated(scores):
+            return kept.weighing.projected(read, floats)[0]  # type: ignore[no-any-return]
+        if kept.as_rows:
+            spec = Spec(family, *floats, exponent, kept.dtype, options[4])
+            caps = cap if isinstance(cap, Tensor) else None
+            problem = Eager(spec, options[0], caps, partial(kept.weighing.projected, read, floats))
+            return _apply_eagerly(scores, problem)  # type: ignore[no-any-return]
+    spec, rows, batch = make_rows(name, scores, family, options, amount, cap, exponent)
+    weights = weigh(spec, rows).weights
+    if key is not None and kept is None:
+        remember(key, (scores, *options[:3], amount[1], cap), spec, rows, batch)
     return weights if len(batch) == 1 else weights.reshape(*batch, rows.scores.shape[1])
 
 
-def solution_of(losses: Tensor, family: str, options: Options, **numbers: Any) -> cp.Solution:
+def solution_of(
+    losses: Tensor, family: str, options: Options, amount: tuple[str, float | Tensor], exponent: float = 2.0
+) -> cp.Solution:
     """Check the arguments and return the core's solution."""
-    spec, rows, batch = make_rows("losses", losses, family, options, **numbers)
+    key = key_of(losses, family, options, amount[1], 1.0, exponent) if _eager() else None
+    kept = seen(key)
+    if kept is not None:
+        read, floats = kept.read(losses, options, amount[1], 1.0)
+        if not _differentiated(losses):
+            weights, table, status = kept.weighing.solved(read, floats)
+            multiplier, shift, gap, _, value = table.unbind()
+            return cp.Solution(weights, value, multiplier, shift, gap, status)
+        if kept.as_rows:
+            spec = Spec(family, *floats, exponent, kept.dtype, options[4])
+            problem = Eager(spec, options[0], None, partial(kept.weighing.weighed, read, floats))
+            weights, value = _apply_eagerly(losses, problem)
+            multiplier, shift, gap, _ = problem.numbers.unbind()
+            return cp.Solution(weights, value, multiplier, shift, gap, problem.status)
+    spec, rows, batch = make_rows("losses", losses, family, options, amount, 1.0, exponent)
     weights, value, table, status = weigh(spec, rows)
+    if key is not None and kept is None:
+        remember(key, (losses, *options[:3], amount[1], 1.0), spec, rows, batch)
     multiplier, shift, gap, _ = table.unbind()
     if len(batch) == 1:
         return cp.Solution(weights, value, multiplier, shift, gap, status)
     multiplier, shift, gap = (row.reshape(batch) for row in (multiplier, shift, gap))
     weights = weights.reshape(*batch, rows.scores.shape[1])
     return cp.Solution(weights, value.reshape(batch), multiplier, shift, gap, status.reshape(batch))
+
+
+def _differentiated(scores: Tensor) -> bool:
+    return scores.requires_grad and torch.is_grad_enabled()
 
 
 def _dual() -> bool:

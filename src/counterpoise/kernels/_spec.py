@@ -30,14 +30,8 @@ class Spec(NamedTuple):
         return self.family.startswith("project")
 
 
-class Options(NamedTuple):
-    """What every public function takes beside its scores and its amount."""
-
-    prior: Tensor | None
-    mask: Tensor | None
-    lengths: Tensor | None
-    out_dtype: torch.dtype | None
-    impl: str
+Options = tuple[Tensor | None, Tensor | None, Tensor | None, torch.dtype | None, str]
+"""What every public function takes beside its scores and its amount: prior, mask, lengths, out_dtype, impl."""
 
 
 class Rows(NamedTuple):
@@ -67,26 +61,23 @@ def accumulated(dtype: torch.dtype) -> torch.dtype:
 
 
 def make_rows(
-    name: str, scores: Tensor, family: str, options: Options, *,
-    amount: tuple[str, float | Tensor] = ("penalty", 1.0), cap: float | Tensor = 1.0, exponent: float = 2.0,
+    name: str, scores: Tensor, family: str, options: Options, amount: tuple[str, float | Tensor] = ("penalty", 1.0),
+    cap: float | Tensor = 1.0, exponent: float = 2.0,
 ) -> tuple[Spec, Rows, tuple[int, ...]]:  # fmt: skip
     """Check the arguments; return them as rows, and the batch shape to which results go back."""
     prior, mask, lengths, out_dtype, impl = options
     if impl not in IMPLS:
         raise ValueError(f"impl is {impl!r}; one of {', '.join(map(repr, IMPLS))} is needed")
-    plain = prior is None and mask is None and lengths is None and out_dtype is None
-    if plain and type(amount[1]) in (int, float) and type(cap) in (int, float) and _is_rows(scores):
-        # nothing to broadcast: a small call costs what Python costs
-        alone = Rows(scores, None, None, None, None, None)
-        return Spec(family, float(amount[1]), float(cap), exponent, scores.dtype, impl), alone, scores.shape[:1]
-    arrays = {name: scores, "prior": prior, "mask": mask, "lengths": lengths, amount[0]: amount[1], "cap": cap}
-    _check(name, {key: a for key, a in arrays.items() if a is not None})
+    optional = {"prior": prior, "mask": mask, "lengths": lengths}
+    given = {key: a for key, a in optional.items() if a is not None}
+    arrays = {name: scores, **given, amount[0]: amount[1], "cap": cap}
+    _check(name, arrays)
     dtype = scores.dtype if out_dtype is None else out_dtype
-    if not dtype.is_floating_point:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise TypeError(f"out_dtype is {dtype}; a floating-point dtype is needed")
-    full = [a for a in (scores, prior, mask, cap) if isinstance(a, Tensor)]
+    others = [a.shape for a in (prior, mask, cap) if isinstance(a, Tensor)]
     try:
-        shape = tuple(torch.broadcast_shapes(*(a.shape for a in full)))  # type: ignore[no-untyped-call]
+        shape = tuple(torch.broadcast_shapes(scores.shape, *others) if others else scores.shape)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         found = ", ".join(f"{key} {tuple(a.shape)}" for key, a in arrays.items() if isinstance(a, Tensor))
         raise ValueError(f"shapes do not broadcast: {found}; the last axis holds the atoms") from error
@@ -103,10 +94,6 @@ def make_rows(
         caps,
     )
     return Spec(family, number, ceiling, exponent, dtype, impl), rows, batch
-
-
-def _is_rows(scores: Tensor) -> bool:
-    return isinstance(scores, Tensor) and scores.ndim == 2 and scores.shape[1] > 0 and scores.dtype.is_floating_point
 
 
 def _check(name: str, arrays: dict[str, float | Tensor]) -> None:
@@ -151,5 +138,5 @@ def _flat(array: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return (rows, n), or (1, n) for an array that all rows share."""
     n = shape[-1]
     if all(size == 1 for size in array.shape[:-1]):
-        return array.reshape(-1, array.shape[-1]).expand(1, n)
+        return array.reshape(1, -1).expand(1, n)
     return array.expand(shape).reshape(-1, n)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ._op import weights_of
-from ._spec import Options
 from .weights import Impl
 
 
@@ -57,5 +56,5 @@ def entmax(
     """
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 1 < alpha <= 2:
         raise ValueError(f"alpha is {alpha!r}; a float in (1, 2] is needed (torch.softmax is its limit at 1)")
-    options = Options(None, mask, lengths, out_dtype, impl)
+    options = (None, mask, lengths, out_dtype, impl)
     return weights_of("scores", scores, "entmax", options, exponent=float(alpha))

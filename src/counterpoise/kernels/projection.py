@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ._op import weights_of
-from ._spec import Options
 from .weights import Impl
 
 
@@ -46,7 +45,7 @@ def project_simplex(
     >>> kernels.project_simplex(torch.tensor([0.5, 0.9, -2.0]))
     tensor([0.3000, 0.7000, 0.0000])
     """
-    return weights_of("values", values, "project_simplex", Options(prior, mask, lengths, out_dtype, impl))
+    return weights_of("values", values, "project_simplex", (prior, mask, lengths, out_dtype, impl))
 
 
 def project_ball(
@@ -88,7 +87,7 @@ def project_ball(
     >>> kernels.project_ball(torch.tensor([0.5, 0.9, -2.0]), 0.5)
     tensor([0.4619, 0.5354, 0.0027])
     """
-    options = Options(prior, mask, lengths, out_dtype, impl)
+    options = (prior, mask, lengths, out_dtype, impl)
     return weights_of("values", values, "project_ball", options, amount=("radius", radius))
 
 
@@ -132,5 +131,5 @@ def project_capped_simplex(
     >>> kernels.project_capped_simplex(torch.tensor([0.5, 0.9, -2.0]), cap=0.6)
     tensor([0.4000, 0.6000, 0.0000])
     """
-    options = Options(prior, mask, lengths, out_dtype, impl)
+    options = (prior, mask, lengths, out_dtype, impl)
     return weights_of("values", values, "project_capped_simplex", options, cap=cap)

@@ -10,7 +10,6 @@ from torch import Tensor
 import counterpoise as cp
 
 from ._op import solution_of
-from ._spec import Options
 
 Impl = Literal["auto", "reference", "triton"]
 
@@ -82,7 +81,7 @@ def penalized(
             f"the divergence is {divergence!r}; KL(), ChiSquare() or CressieRead(a) with 1 < a <= 2 is needed: "
             "use counterpoise.penalized for others"
         )
-    options = Options(prior, mask, lengths, out_dtype, impl)
+    options = (prior, mask, lengths, out_dtype, impl)
     return solution_of(losses, name, options, amount=("penalty", penalty), exponent=exponent)
 
 
@@ -134,7 +133,7 @@ def constrained(
         raise TypeError(
             f"the divergence is {divergence!r}; KL() or ChiSquare() is needed: use counterpoise.constrained for others"
         )
-    options = Options(prior, mask, lengths, out_dtype, impl)
+    options = (prior, mask, lengths, out_dtype, impl)
     return solution_of(losses, name, options, amount=("radius", radius))
 
 
@@ -178,5 +177,5 @@ def cvar(
     >>> solution.weights.numpy().round(6), float(solution.shift)
     (array([0.      , 0.      , 0.333333, 0.666667], dtype=float32), 2.0)
     """
-    options = Options(prior, mask, lengths, out_dtype, impl)
+    options = (prior, mask, lengths, out_dtype, impl)
     return solution_of(losses, "cvar", options, amount=("level", level))

@@ -22,7 +22,7 @@ from weight_kernels.problems import (
 
 import counterpoise as cp
 from counterpoise import kernels
-from counterpoise.kernels import _launch
+from counterpoise.kernels import _launch, _seen
 from counterpoise.kernels._reference import reference, reference_pull
 from counterpoise.kernels._triton import call
 from counterpoise.kernels._triton.table import Launch
@@ -41,15 +41,15 @@ SHAPES = [(7, 1), (16, 32), (20, 37)]  # a full tile, and two programs
 def poisoned(monkeypatch):
     """Outputs start as NaN: what a kernel does not write shows."""
 
-    def empty(*args, **kwargs):
-        out = torch.empty(*args, **kwargs)
-        return out.fill_(math.nan if out.dtype.is_floating_point else -7)
+    allocator = call.allocator
 
-    class Poisoned:
-        def __getattr__(self, name):
-            return empty if name == "empty" else getattr(torch, name)
+    def poisoning(shape, dtype, device):
+        make = allocator(shape, dtype, device)
+        return lambda: make().fill_(math.nan if dtype.is_floating_point else -7)
 
-    monkeypatch.setattr(call, "torch", Poisoned())
+    monkeypatch.setattr(call, "allocator", poisoning)
+    monkeypatch.setattr(call, "_PLANS", {})
+    monkeypatch.setattr(_seen, "_SEEN", {})
 
 
 def solve(family, scores, amount, **options):
@@ -262,6 +262,24 @@ def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
     monkeypatch.setattr(call, "pull_rows", None)
     (gradient,) = torch.autograd.grad(solution.value.sum(), losses)
     assert torch.equal(gradient, solution.weights)
+
+
+@pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
+def test_a_call_like_one_before_gives_what_that_one_gave(verb, divergence):
+    losses, prior = random(5, 11, seed=13, dtype=torch.float32)
+    arguments = (0.4,) if divergence is None else (divergence, 0.4)
+    for options in ({}, {"prior": prior.to(DEVICE)}, {"lengths": torch.arange(7, 12).to(DEVICE)}):
+        results = []
+        for _ in range(2):
+            leaf = losses.to(DEVICE).requires_grad_()
+            solution = getattr(kernels, verb)(leaf, *arguments, impl="triton", **options)
+            (gradient,) = torch.autograd.grad(solution.value.sum() + (solution.weights**2).sum(), leaf)
+            with torch.no_grad():
+                results.append(
+                    [*solution, gradient, *getattr(kernels, verb)(leaf, *arguments, impl="triton", **options)]
+                )
+        assert len(_seen._SEEN) and all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(results[0][:6], results[0][7:], strict=True))
 
 
 def test_float64_is_refused():

@@ -3,13 +3,16 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from .._spec import Rows, Spec, Weighed
 from . import families as f
 from . import pull as p
 from . import tile as t
-from .direct import Plan
+from .direct import POINTER, Plan, allocator
 from .table import Launch, launch_for, sort_of
 from .weigh import weigh_kernel
 
@@ -19,12 +22,12 @@ _FAMILY = {
     "project_simplex": f.PROJECT_SIMPLEX, "project_ball": f.PROJECT_BALL,
     "project_capped_simplex": f.CAPPED_SIMPLEX,
 }  # fmt: skip
-_PLANS: dict[tuple, Plan] = {}
+_PLANS: dict[tuple, Any] = {}
 MOST = 4096
 """Plans that are kept; beyond, all are forgotten, and what was compiled for them is not."""
 
 
-def _kept(key: tuple, plan: Plan) -> Plan:
+def _kept(key: tuple, plan: Any) -> Any:
     if len(_PLANS) >= MOST:
         _PLANS.clear()
     return _PLANS.setdefault(key, plan)
@@ -71,27 +74,16 @@ def flags_of(spec: Spec, rows: Rows, launch: Launch) -> int:
 
 def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     """Run the forward kernel."""
-    return Weighed(*_weigh(spec, rows, launch, False))
-
-
-def weights_of_rows(spec: Spec, rows: Rows) -> torch.Tensor:
-    """Run the forward kernel for the weights alone."""
-    return _weigh(spec, rows, None, True)[0]
-
-
-def _weigh(spec: Spec, rows: Rows, launch: Launch | None, alone: bool) -> tuple[torch.Tensor, ...]:
-    scores, prior, mask, lengths, amounts, caps = rows
-    family, amount, cap, exponent, dtype, _ = spec
-    floats, strides = (float(amount), float(cap)), scores.stride()
-    plain = prior is None and mask is None and lengths is None and amounts is None and caps is None
-    if plain and strides[1] == 1:
-        key = (family, exponent, dtype, launch, scores.get_device(), scores.dtype, scores.shape, strides)
-        plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))
-        return plan((scores,), floats, alone)
     rows = Rows(*map(_adjacent, rows))
-    key = (family, exponent, dtype, launch, scores.get_device(), *map(_described, rows))
-    plan = _PLANS.get(key) or _kept(key, _weigh_plan(spec, rows, launch))
-    return plan(_inputs(rows), floats, alone)
+    key = (spec.family, spec.exponent, spec.dtype, launch, rows.scores.device, *map(_described, rows))
+    weighing = _PLANS.get(key) or _kept(key, Weighing(spec, rows, rows.scores.shape[:1], launch))
+    return weighing.weighed(weighing.inputs(rows), (float(spec.amount), float(spec.cap)))
+
+
+def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...]) -> Weighing | None:
+    """Return what solves all rows of this kind into results of the batch's shape; None where it would copy them."""
+    adjacent = all(a is b for a, b in zip(rows, map(_adjacent, rows), strict=True))
+    return Weighing(spec, rows, batch) if adjacent and rows.scores.numel() else None
 
 
 def _inputs(rows: Rows) -> tuple[torch.Tensor, ...]:
@@ -100,26 +92,81 @@ def _inputs(rows: Rows) -> tuple[torch.Tensor, ...]:
     return tuple([scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts)])
 
 
-def _weigh_plan(spec: Spec, rows: Rows, launch: Launch | None) -> Plan:
-    scores, prior, mask, lengths, amounts, caps = rows
-    count, n = scores.shape
-    loaded = prior is not None or mask is not None or lengths is not None
-    plain = not loaded and caps is None
-    launch = launch or launch_for(n, sort_of(spec.family, spec.exponent), plain)
-    family, curvature = family_of(spec)
-    constants = {
-        "FAMILY": family, "FLAGS": flags_of(spec, rows, launch), "PER_ROW": amounts is not None,
-        "HAS_LENGTHS": lengths is not None, "DETAILS": not (spec.metric or spec.family == "entmax"),
-        "ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block,
-    }  # fmt: skip
-    dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in _inputs(rows))
-    wide = torch.float32
-    outputs = (((count, n), spec.dtype), ((count,), wide), ((4, count), wide), ((count,), torch.int32))
-    return Plan(
-        weigh_kernel, scores.device, -(-count // launch.rows), dtypes, outputs,
-        (count, n, *map(_step, (scores, prior, mask, caps))), (float(spec.exponent), curvature), constants,
-        launch.options(loaded),
-    )  # fmt: skip
+class Weighing:
+    """The forward kernel for calls whose arguments differ in their values only.
+
+    Multiplier, shift, gap, rate and value are five rows of one allocation, as long as nobody needs them apart.
+    """
+
+    __slots__ = ("alone", "numbers", "plan", "status", "table", "value", "values_at", "weights")
+
+    def __init__(self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None) -> None:
+        """Prepare for rows that are adjacent, and results in the shape of the batch."""
+        scores, prior, mask, lengths, amounts, caps = rows
+        count, n = scores.shape
+        loaded = prior is not None or mask is not None or lengths is not None
+        plain = not loaded and caps is None
+        self.alone = plain and amounts is None
+        launch = launch or launch_for(n, sort_of(spec.family, spec.exponent), plain)
+        family, curvature = family_of(spec)
+        constants = {
+            "FAMILY": family, "FLAGS": flags_of(spec, rows, launch), "PER_ROW": amounts is not None,
+            "HAS_LENGTHS": lengths is not None, "DETAILS": not (spec.metric or spec.family == "entmax"),
+            "ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block,
+        }  # fmt: skip
+        dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in _inputs(rows))
+        wide = torch.float32
+        self.plan = Plan(
+            weigh_kernel, scores.device, -(-count // launch.rows), dtypes, (spec.dtype, wide, wide, torch.int32),
+            (count, n, *map(_step, (scores, prior, mask, caps))), (float(spec.exponent), curvature), constants,
+            launch.options(loaded),
+        )  # fmt: skip
+        self.weights, self.value, self.numbers, self.table, self.status = (
+            allocator(shape, dtype, scores.device)
+            for shape, dtype in (
+                ((*batch, n), spec.dtype), (batch, wide), ((4, *batch), wide), ((5, *batch), wide),
+                (batch, torch.int32),
+            )
+        )  # fmt: skip
+        self.values_at = 4 * count * wide.itemsize  # a multiple of 16 bytes, as Triton likes pointers to be
+
+    def inputs(self, rows: Rows) -> tuple[torch.Tensor, ...]:
+        """Return what the kernel reads; scores alone stand for the others, which are not read."""
+        return (rows[0],) if self.alone else _inputs(rows)
+
+    def solved(self, inputs: tuple, floats: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return weights, the table and the status."""
+        if self.plan.elsewhere():
+            with torch.cuda.device(self.plan.device):
+                return self.solved(inputs, floats)
+        weights, table, status = self.weights(), self.table(), self.status()
+        at = table.data_ptr()
+        written = [weights.data_ptr(), at + self.values_at, at, status.data_ptr()]
+        if not self.plan.launch(inputs, written, floats):
+            self.plan.by_triton(inputs, (weights, table[4], table[:4], status), floats)
+        return weights, table, status
+
+    def projected(self, inputs: tuple, floats: tuple[float, ...]) -> tuple[torch.Tensor, None, torch.Tensor, None]:
+        """Return weights and the table where `weighed` has them; the status is lost where the value would be."""
+        if self.plan.elsewhere():
+            with torch.cuda.device(self.plan.device):
+                return self.projected(inputs, floats)
+        weights, table = self.weights(), self.table()
+        at = table.data_ptr()
+        value = at + self.values_at
+        if not self.plan.launch(inputs, [weights.data_ptr(), value, at, value], floats):
+            self.plan.by_triton(inputs, (weights, table[4], table[:4], table[4]), floats)
+        return weights, None, table, None
+
+    def weighed(self, inputs: tuple, floats: tuple[float, ...]) -> Weighed:
+        """Return all in arrays of their own."""
+        if self.plan.elsewhere():
+            with torch.cuda.device(self.plan.device):
+                return self.weighed(inputs, floats)
+        outputs = Weighed(self.weights(), self.value(), self.numbers(), self.status())
+        if not self.plan.launch(inputs, [*map(POINTER, outputs)], floats):
+            self.plan.by_triton(inputs, outputs, floats)
+        return outputs
 
 
 def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[int, int]:
@@ -150,11 +197,19 @@ def pull_rows(
     arrays = (up, weights, scores, prior, caps)
     family, _, cap, exponent, _, _ = spec
     key = (family, exponent, forward, launch, scores.get_device(), *map(_described, arrays))
-    plan = _PLANS.get(key) or _kept(key, _pull_plan(spec, arrays, forward, launch))
-    return plan((*[scores if a is None else a for a in arrays], numbers), (float(cap),))[0]
+    plan, allocate = _PLANS.get(key) or _kept(key, _pull_plan(spec, arrays, forward, launch))
+    if plan.elsewhere():
+        with torch.cuda.device(plan.device):
+            return pull_rows(spec, rows, weights, numbers, up, forward, launch)
+    inputs, floats, out = (*[scores if a is None else a for a in arrays], numbers), (float(cap),), allocate()
+    if not plan.launch(inputs, [out.data_ptr()], floats):
+        plan.by_triton(inputs, (out,), floats)
+    return out
 
 
-def _pull_plan(spec: Spec, arrays: tuple[torch.Tensor | None, ...], forward: bool, launch: Launch | None) -> Plan:
+def _pull_plan(
+    spec: Spec, arrays: tuple[torch.Tensor | None, ...], forward: bool, launch: Launch | None
+) -> tuple[Plan, Callable[[], torch.Tensor]]:
     up, _, scores, prior, caps = arrays
     count, n = scores.shape
     launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
@@ -164,8 +219,9 @@ def _pull_plan(spec: Spec, arrays: tuple[torch.Tensor | None, ...], forward: boo
         "BLOCK": launch.block,
     }  # fmt: skip
     dtypes = (*[scores.dtype if a is None else a.dtype for a in arrays], torch.float32)
-    return Plan(
-        p.pull_kernel, scores.device, -(-count // launch.rows), dtypes, (((count, n), scores.dtype),),
+    plan = Plan(
+        p.pull_kernel, scores.device, -(-count // launch.rows), dtypes, (scores.dtype,),
         (count, n, *map(_step, (up, scores, prior, caps))),
         (float(spec.exponent - 1), int(spec.family != "project_ball")), constants, launch.options(),
     )  # fmt: skip
+    return plan, allocator(tuple(scores.shape), scores.dtype, scores.device)

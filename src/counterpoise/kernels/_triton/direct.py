@@ -7,6 +7,7 @@ pointers are multiples of 16, and works all of that out of its arguments in ever
 # mypy: ignore-errors
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,8 @@ KNOWN = {(3, 6), (3, 7)}
 VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
 
 POINTER = torch.Tensor.data_ptr
+_current_device = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
+"""The public function asks first whether CUDA is initialised; an array on a device says that it is."""
 _COMPILED: dict[tuple, dict] = {}
 """By all that Triton specialises on but the pointers: the launchers, by the pointers that 16 does not divide."""
 
@@ -65,73 +68,63 @@ def kind(number: float) -> tuple:
     return number == 1, number % 16 == 0, number.bit_length() < 32
 
 
-class Plan:
-    """A kernel at one shape of its arguments, which are arrays in and out, then numbers, then constants."""
-
-    __slots__ = (
-        "after", "before", "device", "dtypes", "inputs", "kernel", "launchers", "makers", "named", "programs", "rest",
-    )  # fmt: skip
-
-    def __init__(
-        self, kernel: Any, device: torch.device, programs: int, dtypes: tuple, outputs: tuple, before: tuple,
-        after: tuple, constants: dict[str, int], options: dict[str, int],
-    ) -> None:  # fmt: skip
-        """Prepare; outputs are (shape, dtype); numbers of the shape stand ``before`` and ``after`` those of a call.
-
-        A call's one input stands for all that the kernel reads.
-        """
-        self.kernel, self.programs, self.before, self.after = kernel, programs, before, after
-        self.inputs, self.dtypes = len(dtypes), (*dtypes, *(dtype for _, dtype in outputs))
-        self.rest, self.named = (*after, *constants.values()), {**constants, **options}
-        self.makers = [_maker(shape, dtype, device) for shape, dtype in outputs]
-        self.device = -1 if device.index is None else device.index
-        key = (kernel, device, self.dtypes, *map(kind, before + after), *constants.values(), *options.items())
-        self.launchers = _COMPILED.setdefault(key, {}) if isinstance(kernel, JITFunction) else None
-
-    def __call__(self, inputs: tuple[torch.Tensor, ...], floats: tuple[float, ...], alone: bool = False) -> Any:
-        """Launch and return the outputs; for ``alone`` the first, the others written to one place, and to waste."""
-        device = self.device
-        if device >= 0 and device != torch._C._cuda_getDevice():
-            with torch.cuda.device(device):
-                return self(inputs, floats, alone)
-        if alone:
-            waste = self.makers[2]()
-            outputs = (self.makers[0](), waste, waste, waste)
-        else:
-            outputs = [make() for make in self.makers]
-        if not self.programs:
-            return outputs
-        if self.launchers is None:
-            self.ordinary(inputs, outputs, floats)
-            return outputs
-        read, written = [*map(POINTER, inputs)], [*map(POINTER, outputs)]
-        bits = 0
-        for pointer in read:
-            bits |= pointer
-        for pointer in written:
-            bits |= pointer
-        pointers = read * (self.inputs // len(inputs)) + written
-        odd = tuple([pointer % 16 != 0 for pointer in pointers]) if bits & 15 else None
-        launch = self.launchers.get(odd)
-        if not launch or watched(self.kernel):
-            compiled = self.ordinary(inputs, outputs, floats)
-            if launch is None and not watched(self.kernel):
-                self.launchers[odd] = launcher(compiled) or False
-            return outputs
-        stream = driver.active.get_current_stream(device)
-        launch(self.programs, stream, (*pointers, *self.before, *floats, *self.rest))
-        return outputs
-
-    def ordinary(self, inputs: tuple, outputs: tuple, floats: tuple[float, ...]) -> Any:
-        """Launch as Triton does, on the current device; what was not compiled is."""
-        arrays = (*inputs * (self.inputs // len(inputs)), *outputs)
-        views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
-        return self.kernel[(self.programs,)](*views, *self.before, *floats, *self.after, **self.named)
-
-
-def _maker(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
+def allocator(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
     """Return what allocates on the device, which is the current one; as compiled graphs do, twice as quick as empty."""
     quick = getattr(getattr(torch._C._dynamo, "guards", None), f"_empty_strided_{device.type}", None)
     if quick is None:
         return partial(torch.empty, shape, dtype=dtype, device=device)
-    return partial(quick, shape, (*shape[1:], 1), dtype)
+    strides = tuple([math.prod(shape[i + 1 :]) for i in range(len(shape))])
+    return partial(quick, tuple(shape), strides, dtype)
+
+
+class Plan:
+    """A kernel at one shape of its arguments, which are arrays in and out, then numbers, then constants."""
+
+    __slots__ = ("after", "before", "device", "dtypes", "inputs", "kernel", "launchers", "named", "programs", "rest")
+
+    def __init__(
+        self, kernel: Any, device: torch.device, programs: int, inputs: tuple, outputs: tuple, before: tuple,
+        after: tuple, constants: dict[str, int], options: dict[str, int],
+    ) -> None:  # fmt: skip
+        """Prepare, for arrays by their dtypes; numbers of the shape stand ``before`` and ``after`` those of a call."""
+        self.kernel, self.programs, self.before, self.after = kernel, programs, before, after
+        self.inputs, self.dtypes = len(inputs), (*inputs, *outputs)
+        self.rest, self.named = (*after, *constants.values()), {**constants, **options}
+        self.device = -1 if device.index is None else device.index
+        key = (kernel, device, self.dtypes, *map(kind, before + after), *constants.values(), *options.items())
+        self.launchers = _COMPILED.setdefault(key, {}) if isinstance(kernel, JITFunction) else None
+
+    def elsewhere(self) -> bool:
+        """Whether the current device is another than the arrays'."""
+        return self.device >= 0 and self.device != _current_device()
+
+    def launch(self, inputs: tuple[torch.Tensor, ...], written: list[int], floats: tuple[float, ...]) -> bool:
+        """Launch on the current device, or return False: `by_triton` must. One input stands for all that is read."""
+        if not self.programs:
+            return True
+        if self.launchers is None:
+            return False
+        pointers = [*map(POINTER, inputs)] if len(inputs) == self.inputs else [inputs[0].data_ptr()] * self.inputs
+        pointers += written
+        launch = self.launchers.get(_odd(pointers))
+        if not launch or watched(self.kernel):
+            return False
+        stream = driver.active.get_current_stream(self.device)
+        launch(self.programs, stream, (*pointers, *self.before, *floats, *self.rest))
+        return True
+
+    def by_triton(self, inputs: tuple, outputs: tuple, floats: tuple[float, ...]) -> None:
+        """Launch as Triton does, on the current device, and keep what it has compiled."""
+        arrays = (*inputs * (self.inputs // len(inputs)), *outputs)
+        views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
+        compiled = self.kernel[(self.programs,)](*views, *self.before, *floats, *self.after, **self.named)
+        if self.launchers is not None and not watched(self.kernel):
+            self.launchers.setdefault(_odd([*map(POINTER, arrays)]), launcher(compiled))
+
+
+def _odd(pointers: list[int]) -> tuple[bool, ...] | None:
+    """Return which pointers are no multiples of 16; None where all are."""
+    bits = 0
+    for pointer in pointers:
+        bits |= pointer
+    return tuple([pointer % 16 != 0 for pointer in pointers]) if bits & 15 else None

@@ -1,0 +1,84 @@
+"""Calls like one before: what was asked of that one's arguments, and made of them, is not asked and made again.
+
+Checks read types, dtypes, shapes, devices and who requires grad, never values. So a call that shares all of these, and
+the strides, with one that went to the Triton kernels goes straight to the launch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._launch import weighing_of
+from ._spec import Options, Rows, Spec
+
+MOST = 4096
+"""Kinds of calls that are kept; beyond, all are forgotten."""
+_SEEN: dict[tuple[Any, ...], Seen] = {}
+_TENSORS = (Tensor, torch.nn.Parameter)
+_NUMBERS = (float, int)
+_Number = float | Tensor
+
+
+class Seen(NamedTuple):
+    """What is kept of a call; ``weighing`` runs the kernel for arguments that differ in their values only."""
+
+    weighing: Any
+    dtype: torch.dtype
+    as_rows: bool
+    """Whether the arguments are shaped as rows already: then the backward kernel can be told them as they are."""
+
+    def read(
+        self, scores: Tensor, options: Options, amount: _Number, cap: _Number
+    ) -> tuple[tuple[Tensor, ...], tuple[float, float]]:
+        """Return the arrays that the kernel reads, as `_triton.call` lists them, and the two numbers."""
+        if self.weighing.alone:
+            return (scores,), (float(amount), float(cap))
+        others = (options[0], options[1], cap, options[2], amount)
+        arrays = (scores, *[a if isinstance(a, Tensor) else scores for a in others])
+        return arrays, (
+            0.0 if isinstance(amount, Tensor) else float(amount), 1.0 if isinstance(cap, Tensor) else float(cap),
+        )  # fmt: skip
+
+
+def key_of(
+    scores: Any, family: str, options: Options, amount: _Number, cap: _Number, exponent: float
+) -> tuple[Any, ...]:
+    """Return all that a check could ask of the arguments."""
+    prior, mask, lengths, out_dtype, impl = options
+    key = (family, exponent, out_dtype, impl, *_described(scores))
+    if prior is None and mask is None and lengths is None and type(amount) in _NUMBERS and type(cap) in _NUMBERS:
+        return key
+    others = (prior, mask, lengths, amount, cap)
+    refused = torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in others])
+    return (*key, refused, *map(_described, others))
+
+
+def _described(a: Any) -> Any:
+    """Return what is known of an argument without its values; a subclass of tensors may be anything."""
+    return (a.dtype, a.shape, a.stride(), a.device) if type(a) in _TENSORS else (type(a),)
+
+
+def seen(key: tuple[Any, ...] | None) -> Seen | None:
+    """Return what was kept of such a call."""
+    try:
+        return _SEEN.get(key)  # type: ignore[arg-type]
+    except TypeError:  # an option that cannot be hashed: the check says what is wrong with it
+        return None
+
+
+def remember(
+    key: tuple[Any, ...], given: tuple[Any, ...], spec: Spec, rows: Rows, batch: tuple[int, ...]
+) -> None:  # fmt: skip
+    """Keep a call that passed the checks, if it went to the Triton kernels and its rows are no copies of the given."""
+    pairs = [(a, row) for a, row in zip(given, rows, strict=True) if row is not None]
+    if any(type(a) not in _TENSORS or a.data_ptr() != row.data_ptr() for a, row in pairs):
+        return
+    weighing = weighing_of(spec, rows, batch)
+    if weighing is None:
+        return
+    if len(_SEEN) >= MOST:
+        _SEEN.clear()
+    _SEEN[key] = Seen(weighing, spec.dtype, all(a.shape == row.shape for a, row in pairs))
