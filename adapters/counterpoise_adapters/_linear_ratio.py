@@ -217,6 +217,7 @@ def _regress(
     n = len(labels)
     ridge = np.concatenate([[0.0], scale**2]) * (RIDGE / n)
     held, before = curvature, np.inf
+    lift = np.finfo(np.float64).eps * np.eye(len(ridge))  # where all chances are 0 or 1, the constant has no curvature
 
     def derivatives(theta: Floats) -> tuple[Floats, Floats, Floats]:
         nonlocal held, before
@@ -224,7 +225,7 @@ def _regress(
         off = (chance - labels) / n
         gradient = np.concatenate([[off.sum()], Z.T @ off]) + ridge * theta
         value = value + ridge @ theta**2 / 2
-        left = np.inf if held is None else float(gradient @ np.linalg.lstsq(held, gradient)[0])
+        left = np.inf if held is None else float(gradient @ np.linalg.solve(held + lift * np.abs(held).max(), gradient))
         if held is None or left > _STALE * before:
             held = _curvature(Z, chance * (1.0 - chance)) / n + np.diag(ridge)
         before = left

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-import counterpoise
-
 from . import interruptible
 
 __all__ = ["app"]
@@ -25,6 +23,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        import counterpoise
+
         print(f"counterpoise {counterpoise.__version__}")
         raise typer.Exit
 
