@@ -254,6 +254,7 @@ MUTANTS = {
     "mask by the scores' rows": ("kernels/_triton/weigh.py", "begin(wide, stride_mask)", "begin(wide, stride_scores)"),
     "bound from nearest atoms too low": ("kernels/_triton/chi_square.py", "near = tl.min(x", "near = 0.5 * tl.min(x"),
     "bound of the norm too low": ("kernels/_triton/power.py", "near = tl.min(x", "near = 0.5 * tl.min(x"),
+    "far threshold under caps found once": ("kernels/_triton/capped.py", "(y > FAR)", "(y < 0)"),
     "dead atoms in the mean": ("kernels/_triton/sums.py", "if tl.min(mass) < BLOCK:", "if tl.min(mass) < 0:"),
     "growth not looked at near the prior": (
         "kernels/_triton/kl.py",

@@ -98,6 +98,19 @@ def test_nasty_largest_losses_with_next_to_no_prior():
     close(found.weights.cpu(), want.weights, torch.float32, 64)
 
 
+@pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])
+def test_nasty_top_far_above_what_caps_leave(one_cap):
+    """Distances from an atom near the threshold are exact here, those of a threshold from the top are not."""
+    generator = torch.Generator().manual_seed(13)
+    scores = torch.randint(0, 9, (16, 37), generator=generator) / 4
+    scores[:, 0] = 1e6
+    cap = 0.3 if one_cap else 0.1 + 0.2 * torch.rand(16, 37, generator=generator)
+    given = cap if one_cap else cap.to(DEVICE)
+    found = kernels.project_capped_simplex(scores.to(DEVICE), cap=given, impl="triton").cpu()
+    exact = cp.project_capped_simplex(scores.double(), cap=cap if one_cap else cap.double())
+    close(found, exact, torch.float32, 8)
+
+
 @pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
 def test_rows_that_are_read_in_pieces(family, with_prior, monkeypatch):
     monkeypatch.setattr(call, "launch_for", lambda *_: Launch(8, 32, 4, True))

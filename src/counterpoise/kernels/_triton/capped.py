@@ -1,44 +1,92 @@
-"""Capped simplex: the threshold of Σ clip(v + τp, 0, c) = 1, found twice (`counterpoise.projection`)."""
+"""Capped simplex: the threshold of Σ clip(v + τp, 0, c) = 1 (`counterpoise.projection`)."""
 
 # mypy: ignore-errors
 import triton
 import triton.language as tl
 
-from .root import advance
-from .sums import CLIP, UP_TO, sums
+from .root import ROUND
+from .sums import CLIP, UP_TO, clip, sums
+from .tile import CAPS, LOOPED, PRIOR, total
+
+FAR = tl.constexpr(4.0)
+"""Largest threshold that is counted from the top atom: a larger one's roundings are not those of weights up to 1."""
+STEPS = tl.constexpr(256)
 
 
 @triton.jit
-def _threshold(tile, env, origin, guess, mass, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    zero = origin * 0.0
-    value, _, _, _ = sums(tile, env, zero, origin, 0.0, CLIP, FLAGS, BLOCK)
-    start = value - 1
-    done = done | (start >= 0)
-    missing = tl.where(done, 1.0, -start / mass)
-    y = tl.maximum(missing, guess)
-    lo = 0.5 * missing
-    hi = zero + float("inf")
-    before = zero
-    last = hi
+def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return y at Σ clip(p(origin − x + y), 0, c) = 1, that sum, and the mass of what is not clipped.
+
+    The sum is neither convex nor concave in y: Newton's step is taken inside the bracket where it at least halves.
+    ``ALIKE`` atoms have mass 1 and one cap, and the origin is 0.
+    """
     stop = done.to(tl.int32)
+    last = lo * 0.0 + float("inf")
+    size = lo * 0.0
+    free = size
     steps = 0
-    while (tl.min(stop) == 0) & (steps < 256):
-        filled, rising, _, _ = sums(tile, env, y, origin, 0.0, CLIP, FLAGS, BLOCK)
-        y, lo, hi, before, last, stop = advance(
-            y, lo, hi, before, last, stop, filled - 1, rising, 2.384185791015625e-07
-        )  # fmt: skip
+    while (tl.min(stop) == 0) & (steps < STEPS):
+        if ALIKE:
+            filled, rising = clip(tile[0], tile[2], y)
+        else:
+            filled, rising, _, _ = sums(tile, env, y, origin, 0.0, CLIP, FLAGS, BLOCK)
+        v = filled - 1
+        lo = tl.where(v <= 0, tl.maximum(lo, y), lo)
+        hi = tl.where(v >= 0, tl.minimum(hi, y), hi)
+        step = v / tl.where(rising > 0, rising, 1.0)
+        new = y - step
+        good = (rising > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) <= last)
+        settled = (stop > 0) | (tl.abs(v) <= tl.fma(tl.abs(y), rising, 1.0) * ROUND)
+        if tl.min((good | settled).to(tl.int32)) == 0:
+            middle = lo + (hi - lo) * 0.5
+            ratio = tl.sqrt(tl.maximum(lo, 0.0)) * tl.sqrt(tl.maximum(hi, 0.0))
+            middle = tl.where((lo > 0) & (hi > 4 * lo), ratio, middle)
+            new = tl.where(good, new, tl.where(hi < float("inf"), middle, 8 * y))
+        size = tl.where(stop > 0, size, filled)
+        free = tl.where(stop > 0, free, rising)
+        last = tl.abs(new - y)
+        ended = settled | (last <= tl.abs(y) * ROUND) | (hi - lo <= tl.abs(lo) * ROUND)
+        y = tl.where(ended, y, new)
+        stop = ended.to(tl.int32)
         steps += 1
-    return tl.where(done, 0.0, y)
+    return y, size, free
+
+
+@triton.jit
+def _bound(tile, env, zero, y, lo, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return an upper bound of y: that of the nearest atom of every column alone, or y where their caps are too low."""
+    x, p, c = tile
+    near = tl.min(x, axis=0, keep_dims=True)
+    room = c * total(tl.where(near < float("inf"), 1.0, 0.0))
+    open = zero + float("inf")
+    bound, _, _ = _search((near, p, c), env, zero, y, lo, open, done | (room < 1.01), True, FLAGS, BLOCK)
+    return bound
 
 
 @triton.jit
 def solve_capped(tile, env, mass, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return the origin (the last atom that enters before the root) and the threshold counted from it."""
+    """Return an origin, the threshold counted from it, the weights' sum there, and the mass of what is not clipped.
+
+    A threshold far from the top is found a second time, counted from an atom near it.
+    """
     zero = mass * 0.0
-    y = _threshold(tile, env, zero, zero, mass, done, FLAGS, BLOCK)
-    rounding = 9.5367431640625e-07 * y
-    at, _, _, _ = sums(tile, env, y + rounding, zero, 0.0, UP_TO, FLAGS, BLOCK)
-    below, _, _, _ = sums(tile, env, y - rounding, zero, 0.0, UP_TO, FLAGS, BLOCK)
-    filled, _, _, _ = sums(tile, env, zero, at, 0.0, CLIP, FLAGS, BLOCK)
-    origin = tl.where(filled <= 1, at, below)
-    return origin, _threshold(tile, env, origin, y - origin, mass, done, FLAGS, BLOCK)
+    lo = 0.5 / mass
+    y = 2 * lo
+    if ((PRIOR | CAPS | LOOPED) & FLAGS) == 0:
+        y = tl.maximum(tl.minimum(tile[2], 1.0), y)
+        if tile[0].shape[0] > 2:
+            y = _bound(tile, env, zero, y, lo, done, FLAGS, BLOCK)
+    y, size, free = _search(
+        tile, env, zero, y, lo, zero + float("inf"), done, ((PRIOR | CAPS | LOOPED) & FLAGS) == 0, FLAGS, BLOCK
+    )  # fmt: skip
+    far = (done == 0) & (y > FAR)
+    origin = zero
+    if tl.max(far.to(tl.int32)) > 0:
+        near, _, _, _ = sums(tile, env, y * (1 + 4 * ROUND), zero, 0.0, UP_TO, FLAGS, BLOCK)
+        origin = tl.where(far, near, 0.0)
+    off = y - origin
+    width = y * (8 * ROUND)
+    threshold, size2, free2 = _search(
+        tile, env, origin, off, -width, tl.maximum(off, 0.0) + width, far == 0, False, FLAGS, BLOCK
+    )  # fmt: skip
+    return origin, threshold, tl.where(far, size2, size), tl.where(far, free2, free)

@@ -54,8 +54,8 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         last, part = solve_cvar(tile, env, given, uniform | failed, FLAGS, BLOCK)
         return (last, zero, part, zero), (zero, zero, zero), zero + 1.0, last, never, uniform
     elif FAMILY == CAPPED_SIMPLEX:
-        origin, threshold = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
-        return (zero + float("inf"), origin, threshold, zero), (zero, zero, zero), zero + 1.0, zero, never, never
+        numbers = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
+        return numbers, (zero, zero, zero), zero + 1.0, zero, never, never
     else:
         return _penalised(tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK)
 

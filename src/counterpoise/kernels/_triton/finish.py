@@ -68,39 +68,20 @@ def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
 
 
 @triton.jit
-def _clipped(x, p, c, numbers):
-    """Return weights under caps and the mass of those strictly between 0 and their cap."""
-    _, origin, threshold, _ = numbers
-    q = tl.minimum(p * tl.maximum((origin - x) + threshold, 0.0), c)
-    return q, tl.where((q > 0) & (q < c), p, 0.0)
-
-
-@triton.jit
-def _sizes(x, p, c, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    if FAMILY == CAPPED_SIMPLEX:
-        q, free = _clipped(x, p, c, numbers)
-        return total(q), total(free)
-    else:
-        ratio, _ = _ratio(x, numbers, k, FAMILY, FLAGS)
-        return total(p * ratio), numbers[0] * 0.0
-
-
-@triton.jit
 def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Sum the weights up to a factor, and under caps the mass that is free: rounding cannot then cost their sum."""
+    """Sum the weights up to a factor: rounding cannot then cost their sum."""
     if LOOPED & FLAGS:
         io, at, scale, n, cap = env
         size = scale[1] * 0.0
-        free = size
         for start in range(0, n, BLOCK):
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
-            size1, free1 = _sizes(x, p, c, numbers, k, FAMILY, FLAGS)
-            size += size1
-            free += free1
+            ratio, _ = _ratio(x, numbers, k, FAMILY, FLAGS)
+            size += total(p * ratio)
     else:
-        size, free = _sizes(tile[0], tile[1], tile[2], numbers, k, FAMILY, FLAGS)
-    return size * unit(env, FLAGS), free
+        ratio, _ = _ratio(tile[0], numbers, k, FAMILY, FLAGS)
+        size = total(tile[1] * ratio)
+    return size * unit(env, FLAGS)
 
 
 @triton.jit
@@ -108,8 +89,10 @@ def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constex
     """Return weights, their ratios to the prior, and the ratios' logs or square roots; NaN where a factor is."""
     to_weight, to_ratio, log_ratio = factors
     if FAMILY == CAPPED_SIMPLEX:
-        q, free = _clipped(x, p, c, numbers)
-        return tl.minimum(tl.maximum(q + to_ratio * free, 0.0), c) * to_weight, q, q
+        origin, threshold, _, _ = numbers
+        off = ((origin - x) + threshold) + to_ratio  # what the sum lacks, shared by who is not clipped
+        q = tl.minimum(p * tl.maximum(off, 0.0), c)
+        return q * to_weight, q, q
     else:
         ratio, y = _ratio(x, numbers, k, FAMILY, FLAGS)
         if SQUARED & FLAGS:

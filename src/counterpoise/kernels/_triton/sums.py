@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
+from .tile import CAPPED, CAPS, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
@@ -43,6 +43,22 @@ def power_log(z, k):
 def ramp(x, u):
     """Return Σ (u − x)₊ and how many atoms it has."""
     return total(tl.maximum(u - x, 0.0)), total(tl.where(x < u, 1.0, 0.0))
+
+
+@triton.jit
+def clipped(x, p, c, u, v):
+    """Return p((v − x) + u) clipped to [0, c], and where it is not clipped."""
+    off = (v - x) + u
+    w = p * tl.maximum(off, 0.0)
+    return tl.minimum(w, c), (off >= 0) & (w <= c)
+
+
+@triton.jit
+def clip(x, c, u):
+    """Return Σ min((u − x)₊, c) and how many atoms are not clipped."""
+    off = u - x
+    held = tl.minimum(tl.maximum(off, 0.0), c)
+    return total(held), total(tl.where(held == off, 1.0, 0.0))
 
 
 @triton.jit
@@ -106,8 +122,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     elif PHASE == UP_TO:
         return most(tl.where(live & (x <= u), x, 0.0)), none, none, none
     else:
-        w = p * tl.maximum((v - x) + u, 0.0)
-        return total(tl.minimum(w, c)), total(tl.where((w > 0) & (w < c), p, 0.0)), none, none
+        held, free = clipped(x, p, c, u, v)
+        return total(held), total(tl.where(free, p, 0.0)), none, none
 
 
 @triton.jit
@@ -156,7 +172,7 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
 def first_look(tile, env, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the mass of the argmax and the mean distance, NaN where a score is."""
     mass = env[2][3]
-    if (LOOPED | PRIOR | CAPPED) & FLAGS:
+    if (LOOPED | PRIOR | CAPS) & FLAGS:
         argmass, mean, _, _ = sums(tile, env, mass, mass, 0.0, TOP, FLAGS, BLOCK)
     else:
         argmass = total(tl.where(tile[0] == 0, 1.0, 0.0)) / mass

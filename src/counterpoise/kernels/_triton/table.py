@@ -33,7 +33,7 @@ ATOMS = {
 
 The fewer there are the more of a step is what it costs whatever it sums, and the more warps wait for each other.
 """
-PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32 and sort != "project_capped_simplex"}
+PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32}
 """The same, forward, of rows longer than a warp's atoms where nothing but scores is loaded.
 
 KL spills there, some 300 bytes a thread, and is faster for it all the same: 78 against 64 % of a copy at 2048 atoms.

@@ -139,7 +139,7 @@ def _living(x, p, c, shrink, FLAGS: tl.constexpr):
         p = tl.where(possible, p * shrink, 0.0)
         if METRIC & FLAGS:
             x = x / tl.where(possible, p, 1.0)
-    if CAPPED & FLAGS:
+    if CAPS & FLAGS:
         x = tl.where(c > 0, x, -float("inf"))
     return x, p
 
@@ -157,7 +157,10 @@ def canonical(x, p, c, inside, scale, FLAGS: tl.constexpr):
         x = _leading(x, infinite)
     elif tl.max(infinite) > 0:
         x = _leading(x, infinite)
-    d = tl.fma(x, -step, anchor * step) * stride
+    if CAPPED & FLAGS:
+        d = anchor - x  # not in units of the range: caps have their own
+    else:
+        d = tl.fma(x, -step, anchor * step) * stride
     if PRIOR & FLAGS:
         p = tl.where(x > -float("inf"), p, 0.0)
         if (CAPPED & FLAGS) == 0:
@@ -226,14 +229,19 @@ def head(tile, io, at, n, cap, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 def _look(x, p, c, inside, shrink, FLAGS: tl.constexpr):
     """Return top, bottom, mass, marks and the sum of caps of a tile; NaN scores show later, in the mean distance."""
     marks = shrink * 0.0
-    if ((PRIOR | CAPPED) & FLAGS) == 0:
+    if ((PRIOR | CAPS) & FLAGS) == 0:
         bottom = least(x)
         mass = marks + x.shape[0] * x.shape[2]
         if tl.min(bottom) == -float("inf"):  # else all atoms live, and are not asked one by one
             live = x > -float("inf")
             bottom = -most(tl.where(live, -x, -float("inf")))
             mass = total(tl.where(live, 1.0, 0.0))
-        return most(x), bottom, mass, marks, marks
+        room = marks
+        if CAPPED & FLAGS:
+            mass = tl.where(c > 0, mass, 0.0)
+            room = tl.where(c > 0, mass * c, 0.0)
+            marks = tl.where(c >= 0, 0.0, 2.0)
+        return most(x), bottom, mass, marks, room
     if PRIOR & FLAGS:
         marks = most(tl.where(((p > 0) & (p < float("inf"))) | (p == 0), 0.0, 2.0))
     if CAPPED & FLAGS:

@@ -82,9 +82,10 @@ def weigh_kernel(
 
     if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         size = moments[0]  # Σ p e^y, already summed
-        free = size
+    elif FAMILY == CAPPED_SIMPLEX:
+        size = numbers[2]  # likewise
     else:
-        size, free = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
+        size = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         inner, first, outside = moments
         shift = numbers[1] + (first + size * outside) / tl.where(inner > 0, inner, 1.0)
@@ -94,6 +95,7 @@ def weigh_kernel(
     bad = tl.where(failed & (empty == 0), float("nan"), 0.0)
     size = tl.where(size > 0, size, 1.0)
     if FAMILY == CAPPED_SIMPLEX:
+        free = numbers[3]
         factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
     else:
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
