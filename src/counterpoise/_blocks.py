@@ -25,6 +25,8 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
 
     @wraps(verb)
     def blockwise(*args: P.args, **kwargs: P.kwargs) -> Solution:
+        if not args:
+            return verb(*args, **kwargs)  # which says what is missing
         own = [a for a in args if isinstance(a, Divergence)]
         if kwargs.get("all_reduce") is None and all(type(d).__module__ == KL.__module__ for d in own):
             borrowed: Any = lent([*args, *kwargs.values()])

@@ -31,13 +31,21 @@ class Status(IntEnum):
         1,
         "the weights are the prior restricted to the largest losses: a larger radius changes nothing",
     )
-    NOT_CONVERGED = 2, "the duality gap is above what the dtype allows; pass float64, or report the problem"
+    NOT_CONVERGED = (
+        2,
+        "the duality gap is above what the dtype allows, or the weights do not sum to 1; pass float64, or report the "
+        "problem",
+    )
     NAN_LOSS = (
         3,
-        "a loss is NaN where the prior is positive; mask it with zero prior, or find out why it is NaN",
+        "a loss is NaN where the prior is positive, or scaled by a ratio that is not finite and >= 0; mask it with "
+        "zero prior, or find out why",
     )
     EMPTY_PRIOR = 4, "no atom has positive prior and a loss above -inf; the row has nothing to weigh"
-    INVALID_PRIOR = 5, "the prior has a negative, NaN or infinite mass; masses must be finite and >= 0"
+    INVALID_PRIOR = (
+        5,
+        "the prior, or the ratio in it, has a negative, NaN or infinite mass; all must be finite and >= 0",
+    )
     INVALID_AMOUNT = (
         6,
         "the penalty or radius is negative or NaN, or the level is outside (0, 1]; penalty and radius must be >= 0",
@@ -125,7 +133,7 @@ def raise_on_failure(result: Result, /) -> Result:
     >>> cp.raise_on_failure(cp.penalized(np.array([0.0, np.nan]), cp.KL(), 1.0))
     Traceback (most recent call last):
         ...
-    RuntimeError: row (): a loss is NaN where the prior is positive; mask it with zero prior, ...
+    RuntimeError: row (): a loss is NaN where the prior is positive, ...
     """
     status = result.status
     if int((status >= int(Status.NOT_CONVERGED)).sum()) == 0:

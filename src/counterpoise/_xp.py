@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import array_api_compat as aac
@@ -16,10 +17,16 @@ DOT = 1024
 
 
 def namespace(**arrays: Array) -> Any:
-    """Return the one namespace of the named arrays; None and Python numbers do not count."""
-    given = {name: a for name, a in arrays.items() if a is not None and not isinstance(a, int | float)}
+    """Return the one namespace of the named arrays; None and numbers do not count, but the first is an array."""
+    first = next(iter(arrays))
+    given = {name: a for name, a in arrays.items() if a is not None and (name == first or not isinstance(a, Real))}
     for name, a in given.items():
-        if not aac.is_array_api_obj(a):
+        if type(a).__name__ in ("MaskedArray", "matrix"):
+            raise TypeError(
+                f"{name} is a numpy {type(a).__name__}, whose mask or product would be lost; pass a plain array "
+                "(numpy.asarray makes one), with zero prior where a mask hides entries"
+            )
+        if not aac.is_array_api_obj(a) or isinstance(a, Real):
             raise TypeError(
                 f"{name} is a {type(a).__name__}, not an array; "
                 "pass a numpy, torch, jax or other array-API array (numpy.asarray turns lists into one)"
@@ -118,6 +125,8 @@ def _refuse(name: str) -> None:
 
 def floating(xp: Any, name: str, array: Array, *, min_ndim: int = 1) -> Array:
     """Return the array as a constant of the accumulation dtype, or say why it is not usable."""
+    if isinstance(array, Real):
+        raise TypeError(f"{name} is the number {array}; an array is needed")
     if not xp.isdtype(array.dtype, "real floating"):
         raise TypeError(
             f"{name} has dtype {array.dtype}; real floating-point is needed (convert it to float32 or float64)"
@@ -168,8 +177,11 @@ def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
     batch = tuple(like.shape[:-1])
     if isinstance(value, bool):
         raise TypeError(f"{name} is {value}; a float or an array of shape {batch} is needed")
-    if isinstance(value, int | float):
-        return xp.zeros_like(like[..., :1]) + float(value)
+    if isinstance(value, Real):
+        number = float(value)
+        if abs(number) > float(xp.finfo(like.dtype).max):
+            number = math.copysign(math.inf, number)
+        return xp.zeros_like(like[..., :1]) + number
     if not aac.is_array_api_obj(value):
         raise TypeError(f"{name} is a {type(value).__name__}; a float or an array of shape {batch} is needed")
     if not xp.isdtype(value.dtype, "real floating"):
@@ -180,13 +192,31 @@ def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed"
         ) from error
-    return xp.astype(spread, like.dtype)[..., None]
+    return narrowed(xp, spread, like.dtype)[..., None]
+
+
+def narrowed(xp: Any, values: Array, dtype: Any) -> Array:
+    """Convert to a dtype; infinity beyond its range, where numpy's own cast would warn."""
+    if values.dtype == dtype:
+        return values
+    largest = float(xp.finfo(dtype).max)
+    if float(xp.finfo(values.dtype).max) > largest:
+        values = xp.where(values > largest, xp.inf, xp.where(values < -largest, -xp.inf, values))
+    return xp.astype(values, dtype)
+
+
+def count(name: str, value: Any, least: int = 1) -> int:
+    """Return a whole number, Python's or a scalar of numpy's, or say what it is."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}; an integer >= {least} is needed")
+    return int(value)
 
 
 def exp_or_infinity(xp: Any, values: Array) -> Array:
     """Exponentiate; infinity beyond the dtype, without a warning."""
-    limit = math.log(float(xp.finfo(values.dtype).max))
-    return xp.where(values > limit, xp.inf, xp.exp(xp.where(values > limit, 0.0 * values + limit, values)))
+    info = xp.finfo(values.dtype)
+    limit = math.log(float(info.max)) * (1 - float(info.eps))  # which may round up to what overflows
+    return xp.where(values > limit, xp.inf, xp.exp(xp.where(values > limit, limit, values)))
 
 
 def shares(name: str, values: Sequence[float]) -> list[float]:

@@ -224,8 +224,7 @@ def calibration_table(probability: Array, outcome: Array, /, *, n_bins: int = 10
     >>> calibration_table(np.array([0.1, 0.2, 0.7, 1.0]), np.array([0.0, 0.0, 1.0, 1.0]), n_bins=2)
     CalibrationTable(predicted=array([0.15, 0.85]), observed=array([0., 1.]), size=(2, 2))
     """
-    if isinstance(n_bins, bool) or not isinstance(n_bins, int) or n_bins < 1:
-        raise ValueError(f"n_bins is {n_bins!r}; a whole number of at least 1 is needed")
+    n_bins = _xp.count("n_bins", n_bins)
     xp = _xp.namespace(probability=probability, outcome=outcome)
     p, y = _xp.aligned(xp, {"probability": probability, "outcome": outcome})
     order = xp.argsort(p, axis=-1, stable=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import array_api_compat as aac
@@ -79,7 +80,7 @@ class CressieRead(Power):
     a: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.a, bool) or not isinstance(self.a, int | float) or not math.isfinite(self.a):
+        if isinstance(self.a, bool) or not isinstance(self.a, Real) or not math.isfinite(self.a):
             raise ValueError(f"the exponent a is {self.a!r}; a finite real number is needed")
 
     @property
@@ -208,7 +209,7 @@ def divergence_value(divergence: Divergence, q: Array, p: Array, /) -> Array:
     Returns
     -------
     array, shape (...,)
-        Infinite where q has mass outside the support of p.
+        Infinite where q has mass outside the support of p, NaN where a mass is negative, NaN or infinite.
 
     Examples
     --------
@@ -220,7 +221,11 @@ def divergence_value(divergence: Divergence, q: Array, p: Array, /) -> Array:
     xp = namespace(q=q, p=p)
     dtype = q.dtype
     q, p = aligned(xp, {"q": q, "p": p})
-    live = p > 0
-    terms = xp.where(live, p * divergence.f(xp.where(live, q / xp.where(live, p, 1.0), 1.0)), 0.0)
-    outside = xp.any((p == 0) & (q > 0), axis=-1)
-    return xp.astype(xp.where(outside, xp.inf, xp.sum(terms, axis=-1)), dtype)
+    masses = (q >= 0) & (q < xp.inf) & (p >= 0) & (p < xp.inf)
+    live = masses & (p > 0)
+    p = xp.where(live, p, 0.0)
+    ratio = xp.where(live, q, 1.0) / xp.where(live, p, 1.0)
+    terms = xp.where(masses, p * divergence.f(ratio), xp.nan)
+    total = xp.sum(terms, axis=-1)
+    outside = xp.any((p == 0) & (q > 0), axis=-1) & xp.all(masses, axis=-1)
+    return xp.astype(xp.where(outside, xp.inf, total), dtype)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _xp
 from ._divergence import Divergence
 from ._problem import Problem, pose
 from ._types import Array, Solution, Status
-from ._xp import namespace
 from .divergences import KL
 from .weights import constrained, penalized
 
@@ -69,8 +69,9 @@ def group_weights(
     >>> cp.group_weights(losses, groups, n_groups=2, divergence=cp.KL(), penalty=1.0).weights.round(6)
     array([0.299344, 0.299344, 0.200656, 0.200656])
     """
-    _check(n_groups, divergence, penalty, radius, size_adjustment)
-    xp = namespace(losses=losses, groups=groups, prior=prior)
+    n_groups = _xp.count("n_groups", n_groups)
+    _check(divergence, penalty, radius, size_adjustment)
+    xp = _xp.namespace(losses=losses, groups=groups, prior=prior)
     if not xp.isdtype(groups.dtype, "integral"):
         raise TypeError(f"groups has dtype {groups.dtype}; integers in 0..{n_groups - 1} are needed")
     problem = pose(losses, prior, 0.0, "radius", None)
@@ -95,14 +96,11 @@ def group_weights(
 
 
 def _check(
-    n_groups: int,
     divergence: Divergence | None,
     penalty: float | Array | None,
     radius: float | Array | None,
     size_adjustment: float,
 ) -> None:
-    if isinstance(n_groups, bool) or not isinstance(n_groups, int) or n_groups < 1:
-        raise ValueError(f"n_groups is {n_groups!r}; an integer >= 1 is needed")
     if not 0 <= size_adjustment < float("inf"):
         raise ValueError(f"size_adjustment is {size_adjustment!r}; a finite float >= 0 is needed")
     given = [name for name, value in (("penalty", penalty), ("radius", radius)) if value is not None]

@@ -46,8 +46,8 @@ def reweighted(losses: Array, ratio: Array, /, *, prior: Array | None = None) ->
     losses : array of real floating dtype, shape (..., n)
         l.
     ratio : array, shape broadcastable to the losses'
-        r = dTarget/dTrain ≥ 0 of each example; a constant factor does not matter. A negative or NaN ratio sets
-        ``status``, as does a row without a positive one.
+        r = dTarget/dTrain ≥ 0 of each example; a constant factor does not matter. A negative, NaN or infinite ratio
+        sets ``status``, as does a row without a positive one.
     prior : array, shape broadcastable to the losses', optional
         p: non-negative masses of any scale; uniform by default, zero masks.
 
@@ -103,8 +103,8 @@ def dora(losses: Array, ratio: Array, penalty: float | Array, /, *, prior: Array
     losses : array of real floating dtype, shape (..., n)
         l.
     ratio : array, shape broadcastable to the losses'
-        h ≥ 0 of each example, such as `mixture_ratio` returns. NaN sets ``status``; a negative one is refused there
-        too, as no density ratio is negative.
+        h ≥ 0 of each example, such as `mixture_ratio` returns. NaN, infinity or a negative number sets ``status``: no
+        such ratio can scale a loss.
     penalty : float or array of shape (...,)
         λ ≥ 0, in units of h·l; infinity is Σ p h l.
     prior : array, shape broadcastable to the losses', optional
@@ -128,7 +128,7 @@ def dora(losses: Array, ratio: Array, penalty: float | Array, /, *, prior: Array
     """
     xp = namespace(losses=losses, ratio=ratio, prior=prior)
     wide, h = aligned(xp, {"losses": losses, "ratio": ratio})
-    h = xp.where(h >= 0, h, xp.nan)
+    h = xp.where((h >= 0) & (h < xp.inf), h, xp.nan)
     # a masked loss (-inf) stays a mask where h = 0, and 0·inf does not arise at +inf
     scaled = xp.where((wide == -xp.inf), wide, xp.where(h == 0, 0.0 * h, h * wide))
     solution = penalized(scaled, KL(), penalty, prior=prior)
@@ -230,8 +230,9 @@ def _around(losses: Array, ratio: Array, prior: Array | None) -> Array:
     if prior is None:
         return ratio
     r, p = aligned(xp, {"ratio": ratio, "prior": prior})
-    # two negative masses must not multiply to a valid one
-    return xp.where((r >= 0) & (p >= 0), r * p, xp.nan)
+    # two negative masses must not multiply to a valid one, nor 0 and infinity to a warning
+    valid = (r >= 0) & (r < xp.inf) & (p >= 0) & (p < xp.inf)
+    return xp.where(valid, xp.where(valid, r, 0.0) * xp.where(valid, p, 0.0), xp.nan)
 
 
 def _objective(solution: Solution) -> Objective:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from ._divergence import Divergence
@@ -130,9 +131,9 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
         return returned(project_capped_simplex(borrowed[0], cap=borrowed[1], prior=borrowed[2]))
     xp = namespace(values=values, cap=cap, prior=prior)
     named = {"values": values} if prior is None else {"values": values, "prior": prior}
-    v, *rest = aligned(xp, {**named, "cap": cap} if not isinstance(cap, int | float) else named)
+    v, *rest = aligned(xp, {**named, "cap": cap} if not isinstance(cap, Real) else named)
     p = xp.ones_like(v) if prior is None else rest[0]
-    c = xp.zeros_like(v) + float(cap) if isinstance(cap, int | float) else rest[-1]
+    c = xp.zeros_like(v) + float(cap) if isinstance(cap, Real) else rest[-1]
     valid = (c >= 0) & (p >= 0) & (p < xp.inf)
     live = (p > 0) & (c > 0) & (v != -xp.inf)
     bad = xp.any(~valid | (live & ~(v < xp.inf)), axis=-1, keepdims=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from ._blocks import in_blocks
 from ._divergence import Divergence, Power, require_divergence
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
@@ -213,7 +215,7 @@ def cvar(
     >>> solution.weights.round(6), float(solution.value), float(solution.shift)
     (array([0.      , 0.      , 0.333333, 0.666667]), 2.666667, 2.0)
     """
-    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float) or not smoothing >= 0:
+    if isinstance(smoothing, bool) or not isinstance(smoothing, Real) or not smoothing >= 0:
         raise ValueError(f"smoothing is {smoothing!r}; a float >= 0 in units of the losses is needed")
     problem = pose(losses, prior, level, "level", all_reduce)
     xp, alpha = problem.xp, problem.amount

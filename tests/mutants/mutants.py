@@ -30,12 +30,13 @@ MUTANTS = {
         "flat = top == -xp.inf",
     ),
     "value without its cost": ("_problem.py", "(below + cost))", "below)"),
+    "lost mass unnoticed": ("_problem.py", " & (xp.abs(total - 1) <= eps**0.75)", ""),
     "gap of the wrong sign": (
         "_problem.py",
         "penalty * (conjugate + budget) + moved",
         "penalty * (conjugate + budget) - moved",
     ),
-    "float64 leak": ("_xp.py", "return xp.astype(spread, like.dtype)", "return xp.astype(spread, xp.float64)"),
+    "float64 leak": ("_xp.py", "return narrowed(xp, spread, like.dtype)", "return narrowed(xp, spread, xp.float64)"),
     "half precision sums": ("_xp.py", "if xp.finfo(array.dtype).bits < 32 else array", "if False else array"),
     "blocks share an amount": ("_blocks.py", '(2 if key == "prior" else 1)', "2"),
     "rounding of the prior counts": ("weights.py", "** -1.25", "** -19"),
@@ -98,7 +99,11 @@ MUTANTS = {
     "cap off by a tie": ("_solvers/cap.py", "    at *= part\n", ""),
     "smooth cap forgotten": ("_solvers/cap.py", "xp.minimum(factor * tilt, cap)", "factor * tilt"),
     "DoRA's weights without the ratio": ("objective.py", "solution.weights * h)", "solution.weights)"),
-    "negative times negative": ("objective.py", "xp.where((r >= 0) & (p >= 0), r * p, xp.nan)", "r * p"),
+    "negative times negative": (
+        "objective.py",
+        "valid, xp.where(valid, r, 0.0) * xp.where(valid, p, 0.0), xp.nan",
+        "valid, r * p, r * p",
+    ),
     "ties by rank": ("spectral.py", "above, down_to = _ties(xp, x, mass)", "above, down_to = mass - p, mass"),
     "sizes without a root": ("groups.py", "xp.sqrt(xp.maximum(size, 1.0))", "xp.maximum(size, 1.0)"),
     "stray groups unnoticed": (

@@ -17,6 +17,7 @@ from rich.progress import track
 ROOT = Path(__file__).parents[2]
 SUITE = [
     "tests/test_bad_input.py",
+    "tests/test_extremes.py",
     "tests/properties/test_objectives.py",
     "tests/properties/test_spectral_groups_projections.py",
     "tests/properties/test_weights_optimal.py",
@@ -27,7 +28,7 @@ SUITE = [
     "tests/array_api",
 ]
 
-PRESET_SUITE = ["tests/properties/test_presets.py", "tests/test_bad_input.py"]
+PRESET_SUITE = ["tests/properties/test_presets.py", "tests/test_bad_input.py", "tests/test_extremes.py"]
 
 RATIO_SUITE = [
     "tests/properties/test_ratios.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -104,7 +105,7 @@ def _check(name: str, arrays: dict[str, float | Tensor]) -> None:
         raise ValueError(f"{name} has shape {tuple(scores.shape)}; its last axis must hold at least one value")
     for key, a in arrays.items():
         if not isinstance(a, Tensor):
-            if isinstance(a, bool) or not isinstance(a, int | float) or key in ("prior", "mask", "lengths"):
+            if isinstance(a, bool) or not isinstance(a, Real) or key in ("prior", "mask", "lengths"):
                 allowed = "a tensor" if key in ("prior", "mask", "lengths") else "a float or a tensor"
                 raise TypeError(f"{key} is a {type(a).__name__}; {allowed} is needed")
             continue

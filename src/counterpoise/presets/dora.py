@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 from .. import _xp
@@ -224,7 +225,10 @@ def scaled_dora(
     h = h / xp.where(mean > 0, mean, 1.0)
     scaled = h * xp.where(known, loss, 0.0)
     centre = xp.sum(p * scaled, axis=-1, keepdims=True)
-    spread = xp.sqrt(xp.sum(p * xp.where(known, scaled - centre, 0.0) ** 2, axis=-1))
+    off = xp.where(known, scaled - centre, 0.0)
+    size = xp.max(xp.abs(off), axis=-1, keepdims=True)  # squares would leave the dtype's range before the losses do
+    off = off / xp.where(size > 0, size, 1.0)
+    spread = size[..., 0] * xp.sqrt(xp.sum(p * off**2, axis=-1))
     wanted = _xp.amount(xp, "spreads", spreads, loss)[..., 0]
     # without a spread every λ gives the same weights, and 0·inf none
     penalty = xp.where(spread > 0, wanted * spread, xp.where(wanted >= 0, 1.0, wanted))
@@ -251,14 +255,14 @@ def _micro_batches(losses: Array, slot_weights: Array, micro_batch: int) -> tupl
 def _split(xp: Any, array: Array, micro_batch: int) -> Array:
     """Return micro-batches along a new axis before the last."""
     n = int(array.shape[-1])
-    if isinstance(micro_batch, bool) or not isinstance(micro_batch, int) or micro_batch < 1 or n % micro_batch:
+    if isinstance(micro_batch, bool) or not isinstance(micro_batch, Integral) or micro_batch < 1 or n % micro_batch:
         raise ValueError(f"micro_batch is {micro_batch!r}; a divisor of the {n} losses is needed")
     return xp.reshape(array, (*array.shape[:-1], n // micro_batch, micro_batch))
 
 
 def _each(xp: Any, penalty: float | Array, like: Array) -> float | Array:
     """Return the penalty for rows of micro-batches."""
-    return penalty if isinstance(penalty, int | float) else _xp.amount(xp, "penalty", penalty, like)
+    return penalty if isinstance(penalty, Real) else _xp.amount(xp, "penalty", penalty, like)
 
 
 def _joined(xp: Any, value: Array, weights: Array, status: Array, losses: Array) -> Objective:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 from .. import _xp
@@ -205,7 +206,7 @@ def label_posterior(losses: Array, turned: Array, /, *, reliability: float | Arr
     """
     xp = _xp.namespace(losses=losses, turned=turned)
     loss, other = _xp.aligned(xp, {"losses": losses, "turned": turned})
-    if isinstance(reliability, int | float):
+    if isinstance(reliability, Real):
         eta = xp.zeros_like(loss) + float(reliability)
     else:
         loss, other, eta = _xp.aligned(xp, {"losses": loss, "turned": other, "reliability": reliability})
@@ -225,7 +226,7 @@ def _margin(margin: Array, flip: float) -> tuple[Any, Array, float]:
 
 def _softplus(xp: Any, x: Array) -> Array:
     """log(1 + e^x), without overflow."""
-    return xp.where(x > 0, x, 0.0 * x) + xp.log1p(xp.exp(-xp.abs(x)))
+    return xp.where(x > 0, x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 def _sigmoid(xp: Any, x: Array) -> Array:

@@ -53,7 +53,7 @@ def kldpo(losses: Array, temperature: float | Array, /, *, cap: float = 10.0) ->
     Parameters
     ----------
     losses : array of real floating dtype, shape (..., n)
-        l of each pair, of all ranks.
+        l of each pair, of all ranks; one that is not finite sets ``status``.
     temperature : float or array of shape (...,)
         τ > 0, in units of the losses; infinity is the mean.
     cap : float
@@ -85,12 +85,14 @@ def kldpo(losses: Array, temperature: float | Array, /, *, cap: float = 10.0) ->
     xp = _xp.namespace(losses=losses)
     wide = _xp.floating(xp, "losses", losses)
     tau = _xp.amount(xp, "temperature", temperature, wide)
+    finite = xp.all(xp.isfinite(wide), axis=-1)
+    wide = xp.where(finite[..., None], wide, xp.nan)  # an infinite loss has no distance from the mean
     exponent = (wide - xp.mean(wide, axis=-1, keepdims=True)) / xp.where(tau > 0, tau, xp.nan)
     most = math.log(float(cap))
-    w = xp.exp(xp.where(exponent > most, 0.0 * exponent + most, exponent))
+    w = xp.exp(xp.where(exponent > most, most, exponent))
     status = xp.zeros_like(tau[..., 0], dtype=xp.int32)
     status = xp.where((tau > 0)[..., 0], status, status + int(Status.INVALID_AMOUNT))
-    status = xp.where(xp.any(wide != wide, axis=-1), 0 * status + int(Status.NAN_LOSS), status)
+    status = xp.where(finite, status, 0 * status + int(Status.NAN_LOSS))
     value = xp.mean(w * wide, axis=-1)
     n = int(wide.shape[-1])
     return Objective(xp.astype(value, losses.dtype), xp.astype(w / n, losses.dtype), status)

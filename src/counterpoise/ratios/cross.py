@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .._types import Array
 from .model import Ratio, log_ratio
-from .samples import samples, split
+from .samples import samples, split, whole
 
 __all__ = ["CrossFit", "cross_fit"]
 
@@ -74,7 +74,7 @@ def cross_fit(fit: Callable[..., Ratio], /, *, target: Array, train: Array, fold
     order_t, order_s, models = [], [], []
     logs_t, logs_s = [], []
     for (kept_t, held_t), (kept_s, held_s) in zip(
-        split(target, folds, seed), split(train, folds, seed + 1), strict=True
+        split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True
     ):
         model = fit(target=xp.take(target, kept_t, axis=0), train=xp.take(train, kept_s, axis=0))
         models.append(model)

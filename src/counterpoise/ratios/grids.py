@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 from .. import _xp
@@ -40,7 +41,7 @@ def with_bandwidth(features: Features, sigma: float) -> Features:
 
 def amounts(name: str, values: float | Sequence[float], *, zero: bool) -> list[float]:
     """Return one or more numbers as floats above 0 (or from 0 on), or say which is none."""
-    numbers = [float(values)] if isinstance(values, int | float) else [float(v) for v in values]
+    numbers = [float(values)] if isinstance(values, float | Real) else [float(v) for v in values]
     for v in numbers:
         if not (0.0 <= v < math.inf) or (v == 0.0 and not zero):
             raise ValueError(f"{name} holds {v}; numbers {'>= 0' if zero else '> 0'} and finite are needed")

@@ -13,7 +13,7 @@ from .features import Blocks, Features, blocks_of, gaussian_features, mapped, wa
 from .gaussian import number_of_tilts, with_tilts
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, draw, samples, split
+from .samples import chunks, draw, samples, split, whole
 
 __all__ = ["fit_kliep"]
 
@@ -249,7 +249,7 @@ class _Fold(NamedTuple):
 def _folds(
     xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: int
 ) -> Iterator[_Fold]:
-    for rows in zip(split(target, folds, seed), split(train, folds, seed + 1), strict=True):
+    for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
         alone = with_tilts(xp, features, kept_t, kept_s, SHARE, tilted)
         alone = alone._replace(centres=features.centres[:0, :])

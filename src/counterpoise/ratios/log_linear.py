@@ -12,7 +12,7 @@ from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .logistic import norm_of
 from .model import Ratio
 from .newton import minimise
-from .samples import samples, split
+from .samples import samples, split, whole
 
 __all__ = ["fit_log_linear"]
 
@@ -154,7 +154,8 @@ def _held_out_loss(
 ) -> float:
     """Minus the Donsker-Varadhan bound on rows that the fit did not see; infinite where a fold cannot be balanced."""
     losses = []
-    for (kept_t, out_t), (kept_s, out_s) in zip(split(target, folds, seed), split(train, folds, seed + 1), strict=True):
+    folds_t, folds_s = split(target, folds, seed), split(train, folds, whole(seed) + 1)
+    for (kept_t, out_t), (kept_s, out_s) in zip(folds_t, folds_s, strict=True):
         try:
             theta, _ = _balanced(xp, features, xp.take(target, kept_t, axis=0), xp.take(train, kept_s, axis=0), lam)
         except RuntimeError:

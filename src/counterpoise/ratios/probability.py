@@ -104,7 +104,7 @@ def mixture_ratio(log_ratio: Array, /, *, target_share: float, other_shares: Seq
     """
     xp = _xp.namespace(log_ratio=log_ratio)
     values = _xp.floating(xp, "log_ratio", log_ratio)
-    h = xp.exp(_log_mixture(xp, values, float(target_share), other_shares))
+    h = _xp.exp_or_infinity(xp, _log_mixture(xp, values, float(target_share), other_shares))
     if target_share > 0.0:
         # exp(-log(α)) may round to the other side of 1/α; a NaN must stay one.
         bound = xp.zeros_like(h) + 1.0 / float(target_share)

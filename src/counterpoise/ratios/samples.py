@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 from .. import _xp
@@ -126,27 +127,34 @@ def squares(xp: Any, z: Array, centres: Array) -> Array:
 
 def draw(n: int, count: int, seed: int) -> list[int]:
     """Draw indices without replacement, in rising order; all of them where there are no more."""
-    return list(range(n)) if n <= count else sorted(random.Random(seed).sample(range(n), count))
+    return list(range(n)) if n <= count else sorted(random.Random(whole(seed)).sample(range(n), count))
+
+
+def whole(seed: int) -> int:
+    """Return a seed as Python's generator takes it, or say what it is."""
+    if not isinstance(seed, Integral):
+        raise TypeError(f"seed is {seed!r}; an integer is needed, so that a fit can be repeated")
+    return int(seed)
 
 
 def shuffled(n: int, seed: int) -> list[int]:
     """Return 0..n-1 in random order."""
     order = list(range(n))
-    random.Random(seed).shuffle(order)
+    random.Random(whole(seed)).shuffle(order)
     return order
 
 
 def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
     """Yield, fold by fold, the indices of the rows that are kept and of those that are held out."""
     n = int(x.shape[0])
-    if not isinstance(folds, int) or not 2 <= folds <= n:
+    if isinstance(folds, bool) or not isinstance(folds, Integral) or not 2 <= folds <= n:
         if n == 1:
             raise ValueError("a sample of one row cannot be held out; pass one bandwidth and one penalty, or more rows")
         raise ValueError(
             f"folds is {folds!r}, but a sample has {n} rows; between 2 and as many folds as rows are needed"
         )
     xp = _xp.namespace(x=x)
-    order = shuffled(n, seed)
+    folds, order = int(folds), shuffled(n, seed)
     for f in range(folds):
         held = sorted(order[f::folds])
         out = set(held)

@@ -11,7 +11,7 @@ from .features import Features, gaussian_features, mapped, warn_unfelt
 from .gaussian import number_of_tilts, with_tilts
 from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, samples, shuffled
+from .samples import chunks, samples, shuffled, whole
 from .statistics import Statistics, ratio_statistics
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
@@ -265,7 +265,7 @@ def _leave_one_out(
 def paired(n_t: int, n_s: int, seed: int) -> tuple[list[int], list[int]]:
     """Pair rows at random until each has been in a pair, those of the smaller sample as often as it takes."""
     pairs = min(max(n_t, n_s), PAIRS)
-    orders = (shuffled(n_t, seed), shuffled(n_s, seed + 1))
+    orders = (shuffled(n_t, seed), shuffled(n_s, whole(seed) + 1))
     first, second = ([order[i % len(order)] for i in range(pairs)] for order in orders)
     return first, second
 

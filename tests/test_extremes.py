@@ -1,0 +1,163 @@
+"""What callers really pass: numpy's scalars as numbers, masked arrays, amounts and ratios beyond the dtype."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import counterpoise as cp
+
+LOSSES = np.array([1.0, 3.0, 1.5])
+RATIO = np.array([0.5, 1.0, 1.5])
+ROWS = np.random.default_rng(0).normal(size=(30, 1))
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+NUMBERS = {
+    "penalty": (lambda n: cp.penalized(LOSSES, cp.KL(), n).weights, 2),
+    "radius": (lambda n: cp.constrained(LOSSES, cp.KL(), n / 8).weights, 2),
+    "smoothing": (lambda n: cp.cvar(LOSSES, 0.5, smoothing=n).weights, 2),
+    "exponent": (lambda n: cp.penalized(LOSSES, cp.CressieRead(n), 1.0).weights, 3),
+    "cap": (lambda n: cp.project_capped_simplex(LOSSES, cap=n), 2),
+    "spreads": (lambda n: cp.scaled_dora(LOSSES, RATIO, spreads=n).weights, 2),
+    "n_groups": (lambda n: cp.group_weights(LOSSES, np.array([0, 0, 1]), n_groups=n).weights, 2),
+    "n_bins": (lambda n: cp.calibration_table(RATIO / 2, RATIO / 2, n_bins=n).predicted, 2),
+    "seed": (lambda n: cp.ratio(cp.fit_kliep(target=ROWS[:10] + 1, train=ROWS, seed=n), ROWS), 4),
+    "folds": (lambda n: cp.ratio(cp.fit_kliep(target=ROWS[:10] + 1, train=ROWS, folds=n), ROWS), 3),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8", "float32", "float64"])
+def test_a_scalar_of_numpy_s_is_the_number(name, kind):
+    call, value = NUMBERS[name]
+    scalar = np.dtype(kind).type(value)
+    if name in ("n_groups", "n_bins", "seed", "folds") and kind.startswith("float"):
+        with pytest.raises((TypeError, ValueError), match=f"{name} is .*{kind}"):
+            call(scalar)
+    else:
+        np.testing.assert_array_equal(call(scalar), call(value))
+
+
+def test_a_scalar_of_numpy_s_goes_with_every_library():
+    torch = pytest.importorskip("torch")
+    solution = cp.penalized(torch.tensor(LOSSES), cp.KL(), np.float32(0.5))
+    np.testing.assert_allclose(solution.weights.numpy(), cp.penalized(LOSSES, cp.KL(), 0.5).weights, atol=1e-15)
+
+
+@pytest.mark.parametrize("call", [lambda: cp.penalized(1.0, cp.KL(), 1.0), lambda: cp.erm(np.float64(1.0))])
+def test_a_number_is_no_array_of_losses(call):
+    with pytest.raises(TypeError, match="losses is a float.*, not an array"):
+        call()
+
+
+def test_a_number_is_no_ratio():
+    with pytest.raises(TypeError, match="ratio is the number 2.0; an array is needed"):
+        cp.dora(LOSSES, 2.0, 1.0)
+
+
+def test_losses_are_positional():
+    with pytest.raises(TypeError, match="positional-only arguments passed as keyword"):
+        cp.penalized(losses=LOSSES, divergence=cp.KL(), penalty=1.0)
+
+
+@pytest.mark.parametrize("call", [cp.erm, cp.effective_sample_size, lambda x: cp.erm(LOSSES, prior=x)])
+def test_masked_arrays_are_refused(call):
+    with pytest.raises(TypeError, match="is a numpy MaskedArray, whose mask"):
+        call(np.ma.masked_array(LOSSES, [False, True, False]))
+
+
+def test_a_seed_is_a_whole_number():
+    with pytest.raises(TypeError, match="seed is None; an integer is needed"):
+        cp.fit_ratio(target=ROWS[:10], train=ROWS, seed=None)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_amounts_beyond_the_dtype_are_infinite(dtype):
+    losses = LOSSES.astype(dtype)
+    for amount in (1e300, np.array(1e300), np.array([1e300, -1e300])):
+        batch = np.stack([losses] * 2) if np.ndim(amount) else losses
+        found = cp.penalized(batch, cp.KL(), amount)
+        np.testing.assert_array_equal(found.weights[..., 0], found.weights[..., 1])
+        assert found.weights.dtype == losses.dtype
+        np.testing.assert_array_equal(found.status, np.where(np.asarray(amount) > 0, 0, cp.Status.INVALID_AMOUNT))
+    assert int(cp.constrained(losses, cp.KL(), 1e300).status) == cp.Status.SATURATED
+    assert (
+        cp.penalized(losses, cp.KL(), 1e5).multiplier == np.asarray(1e5, "float32").astype("float32")
+        or dtype == "float16"
+    )
+
+
+def test_a_ratio_beyond_the_dtype_is_infinite():
+    for dtype, most in (("float32", 88.7228), ("float64", 709.7827)):
+        logs = np.array([[most, most], [0.0, 0.0], [most + 1, 1e30], [math.inf, math.inf]], dtype)
+        found = cp.mixture_ratio(logs, target_share=0.0, other_shares=[0.5, 0.5])
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(np.isinf(found), [False, False, True, True])
+        np.testing.assert_array_equal(
+            np.isinf(cp.ratio_at_level(logs[:, 0], level="token")), [False, False, True, True]
+        )
+
+
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, math.nan, -1.0])
+@pytest.mark.parametrize("name", ["dora", "reweighted", "target_dro", "scaled_dora"])
+def test_no_ratio_that_is_not_finite_scales_a_loss(name, wrong):
+    ratio = np.array([0.5, wrong, 1.0])
+    found = {
+        "dora": lambda: cp.dora(LOSSES, ratio, 1.0),
+        "reweighted": lambda: cp.reweighted(LOSSES, ratio, prior=np.array([1.0, 2.0, 0.0])),
+        "target_dro": lambda: cp.target_dro(LOSSES, ratio, cp.KL(), radius=0.1),
+        "scaled_dora": lambda: cp.scaled_dora(LOSSES, ratio),
+    }[name]()
+    assert int(found.status) >= cp.Status.NAN_LOSS
+    with pytest.raises(RuntimeError, match="ratio"):
+        cp.raise_on_failure(found)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, math.nan])
+def test_kldpo_of_a_loss_that_is_not_finite_says_so(wrong):
+    found = cp.kldpo(np.array([[0.0, wrong, 1.0], [0.0, 0.5, 1.0]]), 1.0)
+    np.testing.assert_array_equal(found.status, [cp.Status.NAN_LOSS, 0])
+    assert np.isnan(found.weights[0]).all() and np.isfinite(found.weights[1]).all()
+
+
+@given(st.sampled_from(["float32", "float64"]), st.floats(-30, 30))
+def test_spreads_are_in_units_of_the_losses_at_every_scale(dtype, exponent):
+    eps = float(np.finfo(dtype).eps)
+    scale = 10.0**exponent
+    losses, ratio = LOSSES.astype(dtype), RATIO.astype(dtype)
+    one, other = cp.scaled_dora(losses, ratio), cp.scaled_dora((LOSSES * scale).astype(dtype), ratio)
+    np.testing.assert_allclose(other.weights, one.weights, rtol=64 * eps)
+    np.testing.assert_allclose(other.value / scale, one.value, rtol=64 * eps)
+
+
+@pytest.mark.parametrize("margin", [math.inf, -math.inf])
+def test_preference_losses_of_infinite_margins(margin):
+    found = cp.conservative_dpo(np.array([margin]), flip=0.25)
+    assert found.losses[0] == math.inf and found.slopes[0] == (0.25 if margin > 0 else -0.75)
+
+
+@pytest.mark.parametrize(("q", "p"), [([-0.5, 1.5], [0.5, 0.5]), ([0.5, 0.5], [-0.5, 1.5]), ([math.inf, 0], [1, 0])])
+@pytest.mark.parametrize("divergence", [cp.KL(), cp.ChiSquare(), cp.TotalVariation(), cp.CressieRead(-1.0)])
+def test_no_divergence_of_what_is_no_distribution(q, p, divergence):
+    found = cp.divergence_value(divergence, np.array([q, [0.5, 0.5]], float), np.array([p, [0.5, 0.5]], float))
+    assert np.isnan(found[0]) and found[1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("divergence", "radius", "prior"),
+    [(cp.CressieRead(-1.0), 1e308, [1.0, 1.0, 1.0]), (cp.TotalVariation(), 0.125, [5e-324, 1.0, 1.0])],
+)
+def test_weights_that_lost_their_mass_are_no_solution(divergence, radius, prior):
+    with np.errstate(all="ignore"):
+        found = cp.constrained(np.array([3.0, 2.0, 1.0]), divergence, radius, prior=np.array(prior))
+    assert int(found.status) == cp.Status.NOT_CONVERGED or abs(found.weights.sum() - 1) < 1e-12
