@@ -628,6 +628,26 @@ def test_half_is_for_gaussians_and_logistic_where_a_gaussian_is_as_good():
     assert _shares(np, losses) == {"gaussian": simple, "logistic": simple, "kernel": bumps, "kliep": bumps}
 
 
+def test_half_of_the_average_is_by_a_loss_that_minds_ratios_that_are_too_large():
+    """With more columns than 150 rows bear, logistic regression ranks best and overshoots most."""
+    generator = np.random.default_rng(1)
+    means = 0.5 * generator.normal(size=(4, 40))
+    shares = np.array([0.6, 0.2, 0.1, 0.1])
+    target, train, x = (
+        means[generator.choice(4, n, p=p)] + generator.normal(size=(n, 40))
+        for n, p in ((150, shares), (150, shares[::-1]), (4000, shares[::-1]))
+    )
+    model = cp.fit_ratio(target=target, train=train)
+    behind = dict(zip(model.comparison.methods, model.comparison.difference, strict=True))["rulsif"]
+    assert behind > 1.5 * float(model.comparison.standard_error[model.comparison.methods.index("rulsif")])
+    assert [member.method for member in model.members] == ["logistic", "ulsif"]
+    np.testing.assert_allclose(model.coefficients, [0.75, 0.25])
+    parts = np.exp(-((x[:, None, :] - means) ** 2).sum(axis=2) / 2)
+    truth = (parts @ shares) / (parts @ shares[::-1])
+    errors = [np.mean((cp.ratio(r, x) - truth) ** 2) for r in (model, model.members[0])]
+    assert errors[0] < 0.8 * errors[1]
+
+
 @given(seed=st.integers(0, 999), d=st.integers(1, 3), n=st.integers(30, 80), shift=st.floats(0.5, 3))
 @settings(max_examples=6, deadline=None, phases=(Phase.generate,))  # shrinking would fit hundreds of ratios
 def test_no_average_exceeds_its_cap_wherever_it_is_asked(seed, d, n, shift):

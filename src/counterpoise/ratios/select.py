@@ -17,7 +17,7 @@ from .kliep import fit_kliep
 from .logistic import fit_logistic
 from .model import LEAST, Comparison, Ratio
 from .samples import APART, hardly_overlap, samples
-from .ulsif import fit_ulsif
+from .ulsif import RELATIVE, fit_ulsif
 
 __all__ = ["fit_ratio"]
 
@@ -84,14 +84,15 @@ def fit_ratio(
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
 
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
-    the held-out log losses. Methods within one standard error of the best are averaged in log r; where Gaussians (the
-    first three methods) are among them, they and logistic regression get half of the average alone: sums of bumps are
-    as good where rows are, but not beyond, where the largest ratios are. If the best does not beat r = 1 by two
-    standard errors, the ratio is 1: there is no shift to be seen; unless the average still ranks held-out target rows
-    above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty rows of a sample),
-    when r = 1 joins the average. With fewer than 25 rows it always does. Last, ratios are cut at the largest one of a
-    held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] − E_target[r], down by a
-    standard error.
+    the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
+    that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
+    Where Gaussians (the first three methods) are among them, they and logistic regression get half of that alone: sums
+    of bumps are as good where rows are, but not beyond, where the largest ratios are. If the best does not beat r = 1
+    by two standard errors of the log loss, the ratio is 1: there is no shift to be seen; unless the average still ranks
+    held-out target rows above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty
+    rows of a sample), when r = 1 joins the average. With fewer than 25 rows it always does. Last, ratios are cut at the
+    largest one of a held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] −
+    E_target[r], down by a standard error.
 
     Parameters
     ----------
@@ -155,7 +156,10 @@ def fit_ratio(
         logs[name] = at_t, at_s
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
-    shares = _shares(xp, losses)
+    relative = {name: _relative_losses(xp, *found) for name, found in logs.items()}
+    halves = [_shares(xp, by_row) for by_row in (losses, relative)]
+    near = [name for name in fitted if any(name in half for half in halves)]
+    shares = {name: sum(half.get(name, 0.0) for half in halves) / 2 for name in near}
     at_t, at_s = (sum(share * logs[name][side] for name, share in shares.items()) for side in (0, 1))
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
@@ -224,6 +228,14 @@ def _losses(xp: Any, target: Array, train: Array) -> Array:
     offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
     margin = xp.concat([-(target + offset), train + offset], axis=0)
     return xp.maximum(margin, xp.zeros_like(margin)) + xp.log1p(xp.exp(-xp.abs(margin)))
+
+
+def _relative_losses(xp: Any, target: Array, train: Array) -> Array:
+    """Squared loss of the relative ratio at `RELATIVE`, by row: the mean is ½E_m[s²] − E_target[s], m the mixture."""
+    n_t, n_s = int(target.shape[0]), int(train.shape[0])
+    s_t, s_s = (1 / (RELATIVE + (1 - RELATIVE) * xp.exp(-v)) for v in (target, train))
+    of_t, of_s = RELATIVE * s_t * s_t / 2 - s_t, (1 - RELATIVE) * s_s * s_s / 2
+    return xp.concat([of_t * ((n_t + n_s) / n_t), of_s * ((n_t + n_s) / n_s)], axis=0)
 
 
 def _compare(xp: Any, losses: dict[str, Array]) -> Comparison:
