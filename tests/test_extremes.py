@@ -161,3 +161,9 @@ def test_weights_that_lost_their_mass_are_no_solution(divergence, radius, prior)
     with np.errstate(all="ignore"):
         found = cp.constrained(np.array([3.0, 2.0, 1.0]), divergence, radius, prior=np.array(prior))
     assert int(found.status) == cp.Status.NOT_CONVERGED or abs(found.weights.sum() - 1) < 1e-12
+
+
+def test_a_ratio_goes_first_and_its_rows_second():
+    model = cp.fit_gaussian(target=ROWS[:10] + 1, train=ROWS)
+    with pytest.raises(TypeError, match="model is a ndarray; a Ratio"):
+        cp.ratio(ROWS, model)

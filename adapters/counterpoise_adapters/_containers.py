@@ -149,6 +149,8 @@ def write(path: Path, content: bytes, *, overwrite: bool) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+    if not path.parent.exists():
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist", str(path.parent))
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:

@@ -39,6 +39,8 @@ def assign_folds(
     >>> [int((fold == k).sum()) for k in (0, 1)]
     [2, 2]
     """
+    if groups is not None and np.shape(groups) != labels.shape:
+        raise ValueError(f"groups has shape {np.shape(groups)}; one group for each of the {len(labels)} rows is needed")
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         _check_sizes(labels, int(cv), target)
         fold = deal(labels, groups, n_folds=int(cv), seed=seed)

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 import counterpoise as cp
 from counterpoise.ratios.model import LEAST
 from counterpoise.ratios.probability import log_mixture_ratio
 
 from ._log_odds import refuse_non_finite
-from ._shares import settle_shares
+from ._shares import labels_of, settle_shares
 
 try:
     from sklearn.utils.validation import validate_data
@@ -46,10 +46,10 @@ class TwoSamples(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             )
         refuse_non_finite(X)
         X = validate_data(self, X, dtype=np.float64)
-        labels = _labels(X, y)
+        labels = labels_of(X, y)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
-            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; pass target samples and others")
+            raise ValueError(f"y holds one class only, {self.classes_.tolist()[0]!r}; pass target samples and others")
         self.target_ = self.classes_[-1] if self.target is None else self.target
         if self.target_ not in self.classes_:
             raise ValueError(
@@ -178,7 +178,7 @@ class KernelRatio(TwoSamples):
             In nats.
         """
         logs = np.maximum(self._log_ratio(X), LEAST)
-        labels = _labels(X, y)
+        labels = labels_of(X, y)
         inside = labels == self.target_
         if inside.all() or not inside.any():
             raise ValueError(
@@ -212,17 +212,6 @@ class KernelRatio(TwoSamples):
             if size < least:
                 advice = "add samples" if size < 3 else f"use cv={size}, or add samples"
                 raise ValueError(f"y holds {size} {what}; {self.cv} folds need at least {least}: {advice}")
-
-
-def _labels(X: Any, y: ArrayLike) -> NDArray[Any]:
-    """Check the labels of the rows."""
-    labels = np.asarray(y)
-    if labels.ndim != 1:
-        raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
-    check_consistent_length(X, labels)
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(f"y holds nan in row {int(np.argmax(np.isnan(labels)))}; every row needs a label, or drop it")
-    return labels
 
 
 def seed_of(random_state: Any) -> int:

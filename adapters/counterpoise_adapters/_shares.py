@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length
 
 from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 
-__all__ = ["Joint", "Shares", "settle_labels", "settle_shares"]
+__all__ = ["Joint", "Shares", "labels_of", "settle_labels", "settle_shares"]
 
 Floats = NDArray[np.float64]
 Shares = Mapping[Any, float] | Sequence[float]
@@ -82,6 +83,29 @@ class Joint(NamedTuple):
         return np.asarray(against + np.log(self.target_share / rest))
 
 
+def labels_of(X: Any, y: ArrayLike) -> NDArray[Any]:
+    """Return the labels of the rows of X, one for each.
+
+    Examples
+    --------
+    >>> labels_of([[0.0], [1.0]], ["human", None])
+    Traceback (most recent call last):
+        ...
+    ValueError: y holds None in row 1; every row needs a label, or drop it
+    """
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
+    check_consistent_length(X, labels)
+    if labels.dtype.kind in "fO":
+        values = labels.tolist()
+        missing = [row for row, label in enumerate(values) if label is None or str(label) in ("nan", "<NA>")]
+        if missing:
+            found = values[missing[0]]
+            raise ValueError(f"y holds {found} in row {missing[0]}; every row needs a label, or drop it")
+    return labels
+
+
 def settle_labels(labels: NDArray[Any], target: Any, others: str) -> tuple[NDArray[Any], NDArray[Any], Any]:
     """Return all labels in order, their numbers of rows, and which of them is the target's.
 
@@ -93,16 +117,16 @@ def settle_labels(labels: NDArray[Any], target: Any, others: str) -> tuple[NDArr
     """
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
-        found = "no rows" if not len(labels) else f"one class only, {classes[0]!r}"
+        found = "no rows" if not len(labels) else f"one class only, {classes.tolist()[0]!r}"
         raise ValueError(f"y holds {found}; a ratio needs target samples and others")
     settled = classes[-1] if target is None else target
     if settled not in classes:
-        raise ValueError(f"target {target!r} is not in y, which holds {list(classes)}")
+        raise ValueError(f"target {target!r} is not in y, which holds {classes.tolist()}")
     if others not in ("sources", "mixture"):
         raise ValueError(f"others is {others!r}; 'sources' or 'mixture' is needed")
     if others == "mixture" and len(classes) > 2:
         raise ValueError(
-            f"others='mixture' takes one label besides the target, y holds {list(classes[classes != settled])}; "
+            f"others='mixture' takes one label besides the target, y holds {classes[classes != settled].tolist()}; "
             "give them one label, or use others='sources'"
         )
     return classes, counts, settled

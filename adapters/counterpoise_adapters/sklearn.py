@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing as rows_of
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ._folds import assign_folds, gathered
 from ._kernel_matching import KMM
 from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
 from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
-from ._shares import Joint, Shares, settle_labels
+from ._shares import Joint, Shares, labels_of, settle_labels
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
@@ -226,6 +226,8 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         """
         check_is_fitted(self, "members_")
         refuse_non_finite(X)
+        if None not in (_width(X), self._width) and _width(X) != self._width:
+            raise ValueError(f"X has {_width(X)} features, but ClassifierRatio was fitted to {self._width}")
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         wanted = np.full(n_rows, -1) if fold is None else np.asarray(fold)
         result: Floats = np.empty((n_rows, len(self.sources_)))
@@ -263,11 +265,9 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def _read(self, X: Any, y: ArrayLike) -> NDArray[Any]:
         """Check the input and settle the labels and shares."""
-        labels = np.asarray(y)
-        if labels.ndim != 1:
-            raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
-        check_consistent_length(X, labels)
+        labels = labels_of(X, y)
         refuse_non_finite(X)
+        self._width = _width(X)
         self.classes_, counts, self.target_ = settle_labels(labels, self.target, self.others)
         self.sources_ = self.classes_[self.classes_ != self.target_]
         self._settle_shares(dict(zip(self.classes_.tolist(), counts.tolist(), strict=True)))
@@ -280,3 +280,9 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             n_target=counts[self.target_], n_other=[counts[source] for source in sources],
         )  # fmt: skip
         self.target_share_, self.other_shares_ = self._joint.target_share, self._joint.other_shares
+
+
+def _width(X: Any) -> int | None:
+    """Return the number of columns of a table; None for lists, such as texts."""
+    shape: Sequence[int] = getattr(X, "shape", ())
+    return int(shape[1]) if len(shape) == 2 else None

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from counterpoise_adapters.sklearn import ClassifierRatio
+from counterpoise_adapters.sklearn import ULSIF, ClassifierRatio
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
@@ -288,3 +288,28 @@ def test_shares_that_round_badly_are_still_shares(n_target):
     features = np.random.default_rng(0).normal(size=(147, 1))
     model = ClassifierRatio(target=1).fit(features, np.arange(147) < n_target)
     assert np.isfinite(model.log_odds_).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, np.nan, 1.0] * 10, "y holds nan in row 1; every row needs a label"),
+        (["a", "b", None] * 10, "y holds None in row 2; every row needs a label"),
+        (["a"] * 30, "y holds one class only, 'a';"),
+        (["a", "b", "b"] * 10, r"target 'c' is not in y, which holds \['a', 'b'\]"),
+    ],
+)
+@pytest.mark.parametrize("estimator", [ClassifierRatio, ULSIF])
+def test_labels_that_name_no_source_are_shown_as_they_were_given(estimator, labels, message):
+    with pytest.raises(ValueError, match=message):
+        estimator(target="c").fit(np.zeros((30, 2)), np.array(labels))
+
+
+def test_groups_and_columns_are_counted():
+    X, y = gaussians([30, 30], [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"groups has shape \(5,\); one group for each of the 60 rows is needed"):
+        ClassifierRatio(target=0).fit(X, y, groups=np.arange(5))
+    model = ClassifierRatio(target=0).fit(X, y)
+    with pytest.raises(ValueError, match=f"X has {X.shape[1] + 1} features, but ClassifierRatio was fitted to"):
+        model.predict(np.column_stack([X, X[:, :1]]))
+    np.testing.assert_array_equal(model.predict(X[:3].tolist()), model.predict(X[:3]))

@@ -475,7 +475,7 @@ def test_a_full_disk_leaves_no_part_and_what_was_there(tmp_path, overwrite):
 
 
 def test_folders_that_cannot_be_written_to(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="the folder does not exist"):
         save_ratio(MODELS["gaussian"], tmp_path / "none" / "ratio.npz")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError):

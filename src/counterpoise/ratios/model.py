@@ -160,6 +160,8 @@ def log_ratio(model: Ratio, x: Array, /) -> Array:
 
 
 def _evaluate(model: Ratio, x: Array, *, log: bool) -> Array:
+    if not isinstance(model, Ratio):
+        raise TypeError(f"model is a {type(model).__name__}; a Ratio, from one of the fits, is needed, and then x")
     xp = _xp.namespace(x=x, model=model.coefficients)
     z = table(xp, "x", x, finite=False)
     width = _width(model)
