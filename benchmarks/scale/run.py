@@ -214,8 +214,11 @@ def main() -> None:
             pairs = [[r["wall"] for r in found if (r["rows"], r["engine"]) == (rows, f"{kind}, {k}")]
                      for k in ("1 worker", "2 workers")]  # fmt: skip
             if all(pairs):
-                ratios = [one / two for one, two in zip(*pairs, strict=True)]
-                print(f"\n{rows:,} rows, {kind}: 2 workers are {statistics.median(ratios):.2f} times as fast as 1\n")
+                ratios = sorted(one / two for one, two in zip(*pairs, strict=True))
+                print(
+                    f"\n{rows:,} rows, {kind}: 2 workers are {statistics.median(ratios):.2f} times as fast as 1, "
+                    f"in {len(ratios)} pairs from {ratios[0]:.2f} to {ratios[-1]:.2f}\n"
+                )
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(found, indent=1))
 
