@@ -91,6 +91,8 @@ def test_amounts_beyond_the_dtype_are_infinite(dtype):
         assert found.weights.dtype == losses.dtype
         np.testing.assert_array_equal(found.status, np.where(np.asarray(amount) > 0, 0, cp.Status.INVALID_AMOUNT))
     assert int(cp.constrained(losses, cp.KL(), 1e300).status) == cp.Status.SATURATED
+    capped = cp.project_capped_simplex(losses, cap=1e300)
+    np.testing.assert_array_equal(capped, cp.project_capped_simplex(losses, cap=math.inf))
     assert (
         cp.penalized(losses, cp.KL(), 1e5).multiplier == np.asarray(1e5, "float32").astype("float32")
         or dtype == "float16"

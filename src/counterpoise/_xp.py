@@ -178,10 +178,7 @@ def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
     if isinstance(value, bool):
         raise TypeError(f"{name} is {value}; a float or an array of shape {batch} is needed")
     if isinstance(value, Real):
-        number = float(value)
-        if abs(number) > float(xp.finfo(like.dtype).max):
-            number = math.copysign(math.inf, number)
-        return xp.zeros_like(like[..., :1]) + number
+        return filled(xp, like[..., :1], float(value))
     if not aac.is_array_api_obj(value):
         raise TypeError(f"{name} is a {type(value).__name__}; a float or an array of shape {batch} is needed")
     if not xp.isdtype(value.dtype, "real floating"):
@@ -193,6 +190,13 @@ def amount(xp: Any, name: str, value: Array, like: Array) -> Array:
             f"{name} has shape {tuple(value.shape)}; a float or an array of shape {batch} is needed"
         ) from error
     return narrowed(xp, spread, like.dtype)[..., None]
+
+
+def filled(xp: Any, like: Array, number: float) -> Array:
+    """Return a number at every place of an array; infinity beyond the dtype, without a warning."""
+    if abs(number) > float(xp.finfo(like.dtype).max):
+        number = math.copysign(math.inf, number)
+    return xp.zeros_like(like) + number
 
 
 def narrowed(xp: Any, values: Array, dtype: Any) -> Array:

@@ -9,7 +9,7 @@ from ._divergence import Divergence
 from ._roots import find_root
 from ._solvers.ball import STEPS
 from ._types import Array, Status
-from ._xp import Reduce, aligned, lent, namespace, returned
+from ._xp import Reduce, aligned, filled, lent, namespace, returned
 from .divergences import ChiSquare
 from .weights import constrained, penalized
 
@@ -133,7 +133,7 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     named = {"values": values} if prior is None else {"values": values, "prior": prior}
     v, *rest = aligned(xp, {**named, "cap": cap} if not isinstance(cap, Real) else named)
     p = xp.ones_like(v) if prior is None else rest[0]
-    c = xp.zeros_like(v) + float(cap) if isinstance(cap, Real) else rest[-1]
+    c = filled(xp, v, float(cap)) if isinstance(cap, Real) else rest[-1]
     valid = (c >= 0) & (p >= 0) & (p < xp.inf)
     live = (p > 0) & (c > 0) & (v != -xp.inf)
     bad = xp.any(~valid | (live & ~(v < xp.inf)), axis=-1, keepdims=True)

@@ -71,8 +71,15 @@ def robust_loss(
     (0.62011..., tensor([0.2689, 0.7311]))
     """
     recipe = Recipe(objective, penalty, radius, level, divergence)
-    result = recipe(losses.detach(), ratio, prior=prior)
+    result = recipe(_constant(losses), ratio, prior=prior)
     return _attach(losses, result.weights, result.value).mean()
+
+
+def _constant(losses: Tensor) -> Tensor:
+    """Cut the losses from autograd."""
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"losses is a {type(losses).__name__}; a torch tensor, one loss an example, is needed")
+    return losses.detach()
 
 
 def _attach(losses: Tensor, weights: Tensor, value: Tensor) -> Tensor:
@@ -178,8 +185,9 @@ class RobustLoss(nn.Module):
             See `Recipe`.
         """
         if self.scope == "microbatch":
+            constant = _constant(losses)
             self._warn_if_single(losses.shape[-1] if losses.ndim else 1)
-            result = self.recipe(losses.detach(), ratio, prior=prior)
+            result = self.recipe(constant, ratio, prior=prior)
             return _attach(losses, result.weights, result.value).mean()
         if self._window is None:
             self._window = self._solve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from torch import Tensor
 
@@ -50,14 +51,14 @@ class Recipe:
     def __post_init__(self) -> None:
         if not isinstance(self.objective, cp.Divergence) and self.objective not in PRESETS:
             raise ValueError(
-                f"objective is {self.objective!r}; it is one of {', '.join(PRESETS)}, or a counterpoise divergence"
+                f"objective is {self.objective!r}; it is one of {', '.join(PRESETS)}, or a divergence like KL()"
             )
         if self.divergence is not None and self.objective != "target_dro":
             raise ValueError("divergence belongs to objective='target_dro'; otherwise pass it as the objective itself")
         given = {name for name in ("penalty", "radius", "level") if getattr(self, name) is not None}
         for name in given:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
                 raise ValueError(f"{name} is {value!r}; a float >= 0 is needed")
         if self.level is not None and not 0 < self.level <= 1:
             raise ValueError(f"level is {self.level!r}; it lies in (0, 1]")

@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
 import counterpoise as cp
@@ -169,3 +170,14 @@ def test_a_step_out_of_order_is_noticed_and_can_be_dropped():
     loss.reset()
     loss.observe(LOSSES)
     torch.testing.assert_close(loss(LOSSES), robust_loss(LOSSES, objective="kl_dro", penalty=1.0))
+
+
+def test_losses_are_a_tensor_and_amounts_may_be_numpy_s():
+    with pytest.raises(TypeError, match="losses is a ndarray; a torch tensor"):
+        robust_loss(np.zeros(3), objective="kl_dro", penalty=1.0)
+    with pytest.raises(TypeError, match="losses is a list; a torch tensor"):
+        RobustLoss("kl_dro", penalty=1.0)([0.0, 1.0])
+    losses = torch.tensor([0.0, 1.0])
+    assert robust_loss(losses, objective="kl_dro", penalty=np.float32(0.5)) == robust_loss(
+        losses, objective="kl_dro", penalty=0.5
+    )
