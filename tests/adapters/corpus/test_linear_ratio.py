@@ -1,13 +1,17 @@
 """The classifier of dense features, which does without scikit-learn: scikit-learn's optimum, and its calibration."""
 
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from adapters.corpus.corpora import rows_of, spread
+from adapters.corpus.corpora import options, rows_of, spread
 from counterpoise_adapters._calibration import calibration
 from counterpoise_adapters._linear_ratio import LinearRatio
+from counterpoise_adapters.corpus.engine import LocalEngine
+from counterpoise_adapters.corpus.fit import begin, finish, fit_fold
+from counterpoise_adapters.corpus.run import run_corpus
 from counterpoise_adapters.sklearn import ClassifierRatio
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,3 +124,51 @@ main()
     command = [sys.executable, "-c", code, str(corpus), str(tmp_path / "out")]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert "pyarrow" in found and not {"sklearn", "scipy", "pandas"} & set(found)
+
+
+class Sent(LocalEngine):
+    """Keeps what an engine on other machines would send there, as the workers get it."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def _keep(self, *parts):
+        (self._folder / f"{len(list(self._folder.iterdir()))}.pkl").write_bytes(pickle.dumps(parts))
+
+    def run(self, job, shards, *, featurises=False):
+        self._keep(job, shards)
+        return super().run(job, shards, featurises=featurises)
+
+    def reduce(self, load, merge, paths):
+        self._keep(load, merge, paths)
+        return super().reduce(load, merge, paths)
+
+    def fit(self, job, paths):
+        self._keep(job, paths, begin, fit_fold, finish, begin(job, paths))
+        return super().fit(job, paths)
+
+    def once(self, function, *arguments):
+        self._keep(function, *arguments)
+        return super().once(function, *arguments)
+
+
+@pytest.mark.parametrize("method", ["classifier", "ulsif"])
+def test_a_worker_that_is_warm_loads_nothing_more(method, tmp_path):
+    """What one worker loads between the stages all others wait for."""
+    corpus = spread(tmp_path / "corpus", rows_of(), 2, ending="parquet")
+    (tmp_path / "sent").mkdir()
+    how = {"text": (), "features": ("x",), "method": method, "calibrate": None}
+    run_corpus(options(corpus, tmp_path / "out", **how), Sent(tmp_path / "sent"))
+    code = """
+import pathlib, pickle, sys
+from counterpoise_adapters.corpus.fit import warm
+warm(sys.argv[2], False)
+loaded = set(sys.modules)
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    pickle.loads(path.read_bytes())
+print(len(loaded), *set(sys.modules) - loaded)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "sent"), method]
+    count, *more = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert int(count) > 100 and not more
+    assert len(list((tmp_path / "sent").iterdir())) >= 7
