@@ -8,6 +8,7 @@ from typing import Any
 from ._divergence import Divergence
 from ._roots import find_root
 from ._solvers.ball import STEPS
+from ._solvers.metric import project_in_metric
 from ._types import Array, Status
 from ._xp import Reduce, aligned, filled, lent, namespace, returned
 from .divergences import ChiSquare
@@ -36,9 +37,10 @@ def project_simplex(values: Array, /, *, prior: Array | None = None) -> Array:
 
     Notes
     -----
-    It is the penalised χ² problem with losses v/p and penalty ½, p summing to 1 over the live atoms. Michelot, "A
-    finite algorithm for finding the projection of a point onto the canonical simplex", JOTA 50 (1986); Martins and
-    Astudillo, ICML 2016.
+    It is the penalised χ² problem with losses v/p and penalty ½, p summing to 1 over the live atoms; v/p is not formed,
+    so that weights err by a rounding of the values, however many decades the prior spans. Michelot, "A finite
+    algorithm for finding the projection of a point onto the canonical simplex", JOTA 50 (1986); Martins and Astudillo,
+    ICML 2016.
 
     Examples
     --------
@@ -46,9 +48,10 @@ def project_simplex(values: Array, /, *, prior: Array | None = None) -> Array:
     >>> cp.project_simplex(np.array([0.5, 0.9, -2.0]))
     array([0.3, 0.7, 0. ])
     """
-    xp = namespace(values=values, prior=prior)
-    losses, penalty = _in_metric(values, prior)
-    return xp.astype(penalized(losses, ChiSquare(), penalty, prior=prior).weights, values.dtype)
+    if prior is not None:
+        return project_in_metric(values, prior)[0]
+    xp = namespace(values=values)
+    return xp.astype(penalized(*_as_losses(values)).weights, values.dtype)
 
 
 def project_ball(
@@ -88,13 +91,7 @@ def project_ball(
         raise TypeError(
             f"the divergence is {divergence!r}; only ChiSquare() has a Euclidean ball: use constrained() for others"
         )
-    xp = namespace(values=values, prior=prior)
-    losses, penalty = _in_metric(values, prior)
-    free = penalized(losses, divergence, penalty, prior=prior)
-    bound = constrained(losses, divergence, radius, prior=prior)
-    # a larger multiplier than the projection's own penalty means that the ball binds
-    inside = (bound.multiplier <= penalty) & (bound.status <= int(Status.SATURATED))
-    return xp.astype(xp.where(inside[..., None], free.weights, bound.weights), values.dtype)
+    return ball_in_metric(values, radius, prior)[0]
 
 
 def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array | None = None) -> Array:
@@ -148,65 +145,64 @@ def project_capped_simplex(values: Array, /, *, cap: float | Array, prior: Array
     return xp.astype(w, values.dtype)
 
 
-def _in_metric(values: Array, prior: Array | None) -> tuple[Array, Array]:
-    """Return the losses v/p, p up to a factor a row, and the penalty of the χ² problem that projects v.
+def _as_losses(values: Array) -> tuple[Array, Divergence, Array]:
+    """Return the χ² penalty problem that projects v without a prior: losses, divergence, and a penalty of ½ over n."""
+    xp = namespace(values=values)
+    (v,) = aligned(xp, {"values": values})
+    live = xp.sum(xp.astype(v != -xp.inf, v.dtype), axis=-1)
+    return v, ChiSquare(), 0.5 / xp.where(live > 0, live, 1.0)
 
-    For a p that sums to 1 over the live atoms the penalty is ½. Here the largest p is 1: the losses do not overflow.
+
+def ball_in_metric(values: Array, radius: float | Array, prior: Array | None) -> tuple[Array, Array]:
+    """Return the projection onto the ball, and the multiplier of Σ (w − v)²/p + λ'χ² as ½(1 + λ'): ½ where it is free.
+
+    The multiplier is infinite where the weights are the prior, and 0 where they do not move with the values.
     """
     xp = namespace(values=values, prior=prior)
-    if prior is None:
-        (v,) = aligned(xp, {"values": values})
-        losses, mass = v, xp.ones_like(v)
-    else:
-        v, p = aligned(xp, {"values": values, "prior": prior})
-        most = xp.max(p, axis=-1, keepdims=True)
-        p = p / xp.where((most > 0) & (most < xp.inf), most, 1.0)
-        mass = xp.where(p > 0, p, 0.0)
-        losses = xp.where(p > 0, v / xp.where(p > 0, p, 1.0), 0.0)
-    total = xp.sum(xp.where(v != -xp.inf, mass, 0.0), axis=-1)
-    return losses, 0.5 / xp.where(total > 0, total, 1.0)
+    if prior is not None:
+        return project_in_metric(values, prior, radius)
+    losses, divergence, penalty = _as_losses(values)
+    free = penalized(losses, divergence, penalty)
+    bound = constrained(losses, divergence, radius)
+    # a larger multiplier than the projection's own penalty means that the ball binds
+    inside = (bound.multiplier <= penalty) & (bound.status <= int(Status.SATURATED))
+    chosen = xp.where(inside, free.multiplier, bound.multiplier) / penalty / 2
+    moves = xp.where(inside, free.status, bound.status) == int(Status.CONVERGED)
+    weights = xp.where(inside[..., None], free.weights, bound.weights)
+    return xp.astype(weights, values.dtype), xp.where(moves, chosen, 0.0)
 
 
 def _clip_to_sum(xp: Any, v: Array, p: Array, c: Array, done: Array) -> Array:
-    """Weights clip(v + τp, 0, c) that sum to 1; τ is found twice, the second time from the last atom to enter."""
+    """Weights clip(v + τp, 0, c) that sum to 1; τ is found three times, from a little below what was found before."""
     live = p > 0
     safe = xp.where(live, p, 1.0)
-    # in ratios and counted from an atom, its own slack is exact whatever the scale of the values
-    slack, room = xp.where(live, v / safe, -xp.inf), xp.where(live, c / safe, 0.0)
-    slack = slack - xp.where(done, 0.0, xp.max(slack, axis=-1, keepdims=True))
-    slack = xp.where(live & ~done, slack, -1.0)
-    y = _threshold(xp, slack, p, room, done, xp.zeros_like(slack[..., :1]))
-    shift = _last_atom(xp, slack, p, room, y)
-    slack = slack - shift
-    t = slack + _threshold(xp, slack, p, room, done, y + shift)
-    w = xp.where(live & (t >= room), c, xp.minimum(p * xp.clip(t, 0.0, room), c))
+    top = xp.max(xp.where(live, v / safe, -xp.inf), axis=-1, keepdims=True)
+    top = xp.where(done, 0.0, top)
+    rounding = 64 * float(xp.finfo(v.dtype).eps)
+    v = xp.where(done, 0.0, v)
+    y, origin, tau, near = v, -top, -top, xp.zeros_like(top)
+    for _ in range(3):
+        x = _threshold(xp, y, origin, p, c, done, near)
+        near = rounding * (x + xp.abs(origin))
+        tau = tau + (x - near)
+        y, origin = v + tau * p, xp.zeros_like(top)
+    w = xp.clip(y + near * p, 0.0, c)
     free = xp.where((w > 0) & (w < c), p, 0.0)
     short = 1 - xp.sum(w, axis=-1, keepdims=True)
     total = xp.sum(free, axis=-1, keepdims=True)
     return xp.clip(w + xp.where(total > 0, short * free / xp.where(total > 0, total, 1.0), 0.0), 0.0, c)
 
 
-def _last_atom(xp: Any, slack: Array, p: Array, room: Array, y: Array) -> Array:
-    """Return the slack of the last atom that enters before the root, y being known to a rounding of its size."""
-    rounding = 8 * float(xp.finfo(y.dtype).eps) * y
-    below, at = (
-        xp.min(xp.where(-slack <= end, slack, 0.0), axis=-1, keepdims=True) for end in (y - rounding, y + rounding)
-    )
-    filled = xp.sum(p * xp.clip(slack - at, 0.0, room), axis=-1, keepdims=True)
-    return xp.where(filled <= 1, at, below)
+def _threshold(xp: Any, v: Array, origin: Array, p: Array, c: Array, done: Array, near: Array) -> Array:
+    """Root x ≥ 0 of Σ clip(v + (origin + x)p, 0, c) = 1, looked for from ``near``; 0 where that sum is 1 at x = 0."""
+    reduce, eps = Reduce(xp, None), float(xp.finfo(v.dtype).eps)
 
-
-def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array, near: Array) -> Array:
-    """Root y ≥ 0 of Σ p clip(slack + y, 0, room) = 1, looked for from ``near``; 0 where that sum is 1 at y = 0."""
-    reduce, eps = Reduce(xp, None), float(xp.finfo(slack.dtype).eps)
-
-    def residual(y: Array) -> tuple[Array, Array]:
-        t = slack + y
-        inside = xp.clip(t, 0.0, room)
-        filled, rising = reduce.sum((inside, p), (xp.astype((t > 0) & (t < room), p.dtype), p))
+    def residual(x: Array) -> tuple[Array, Array]:
+        t = v + (origin + x) * p
+        filled, rising = reduce.sum(xp.clip(t, 0.0, c), (xp.astype((t > 0) & (t < c), p.dtype), p))
         short = filled - 1
-        # less than a rounding of y makes up for: bisection would go on for thirty steps
-        return xp.where(xp.abs(short) <= 2 * eps * y * rising, 0.0, short), rising
+        # less than a rounding of x makes up for: bisection would go on for thirty steps
+        return xp.where(xp.abs(short) <= 2 * eps * x * rising, 0.0, short), rising
 
     empty, _ = residual(xp.zeros_like(near))
     done = done | (empty >= 0)
@@ -214,8 +210,8 @@ def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array, near: 
     missing = xp.where(done, 1.0, -empty / xp.where(total > 0, total, 1.0))
     noise = xp.zeros_like(missing) + 2 * eps
     # no weight exceeds 1: once all are there or at their cap, they sum to 1 at least
-    full = xp.where(p > 0, xp.minimum(room, 1 / xp.where(p > 0, p, 1.0)) - slack, 0.0)
+    full = xp.where(p > 0, (xp.minimum(c, 1.0) - (v + origin * p)) / xp.where(p > 0, p, 1.0), 0.0)
     low, high = 0.5 * missing, 2 * xp.maximum(missing, xp.max(full, axis=-1, keepdims=True))
     start = xp.where((near > low) & (near < high) & ~done, near, missing)
-    (y,) = find_root(xp, residual, start, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
-    return xp.where(done, 0.0, y)
+    (x,) = find_root(xp, residual, start, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
+    return xp.where(done, 0.0, x)

@@ -112,8 +112,20 @@ MUTANTS = {
         "xp.any(groups < 0, axis=-1)",
     ),
     "ball binds too late": ("projection.py", "(bound.multiplier <= penalty)", "(bound.multiplier <= 2 * penalty)"),
-    "masked atoms in the metric": ("projection.py", "xp.where(v != -xp.inf, mass, 0.0)", "mass"),
-    "threshold found once": ("projection.py", "    slack = slack - shift\n", "    shift = 0 * shift\n"),
+    "masked atoms in the metric": ("projection.py", "xp.astype(v != -xp.inf, v.dtype)", "xp.ones_like(v)"),
+    "threshold found once": ("projection.py", "for _ in range(3):", "for _ in range(1):"),
+    "threshold of products found once": (
+        "_solvers/metric.py",
+        "_smallest(xp, near, edge, done) * near.p",
+        "0 * near.p",
+    ),
+    "coarsely rounded atoms return": ("_solvers/metric.py", "close = y >= -8 *", "close = y >= -8e30 *"),
+    "ball of a part of the prior": (
+        "_solvers/metric.py",
+        "radius * whole - (1 + radius) * outside",
+        "radius * whole - outside",
+    ),
+    "prior of dead atoms divides": ("_solvers/metric.py", "    p = xp.where(live, p, 0.0)\n", ""),
     # density ratios
     "left out of one sample only": ("ratios/ulsif.py", "(n_t * u - c) / (n_t - 1), (n_t * v - e) / (n_t - 1)", "u, v"),
     "relative by the other identity": ("ratios/ulsif.py", "left_t * left_s - of_t * of_s * c * c", "left_t * left_s"),

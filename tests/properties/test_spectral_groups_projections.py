@@ -145,6 +145,45 @@ def test_projections_obey_their_optimality_conditions(problem, cap, scale):
         assert free.size == 0 or (shift[at_cap] <= free.min() + rounding).all()
 
 
+def thresholded(v, p, cap=np.inf, radius=None):
+    """Project in float64 and products by halving τ two hundred times: w = clip(v + τp, 0, c)/s."""
+    v, p = v.astype(float), p.astype(float) / p.astype(float).sum()
+
+    def at(tau):
+        return np.clip(v + tau * p, 0, cap)
+
+    def root(excess):
+        low, high = -2 * (1 + np.abs(v).max()) / p.min(), 2 * (1 + np.abs(v).max()) / p.min()
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if excess(at(middle)) < 0 else (low, middle)
+        return at(high)
+
+    w = root(lambda w: w.sum() - 1)
+    if radius is None or (w**2 / p).sum() - 1 <= radius:
+        return w
+    w = root(lambda w: -1 if w.sum() == 0 else radius - ((w / w.sum()) ** 2 / p).sum() + 1)
+    return w / w.sum()
+
+
+@given(st.data())
+def test_projections_err_by_a_rounding_however_many_decades_the_prior_spans(data):
+    n, decades = data.draw(st.integers(2, 9)), data.draw(st.floats(0, 8))
+    unit = st.floats(0, 1, width=32)
+    prior = np.asarray([10 ** (-decades * data.draw(unit)) for _ in range(n)], dtype=np.float32)
+    scale = data.draw(st.sampled_from([prior, np.sqrt(prior), np.ones(n)]))
+    values = np.asarray([data.draw(st.floats(-2, 2, width=32)) for _ in range(n)] * scale, dtype=np.float32)
+    cap, radius = np.float32(1.5 / n), data.draw(st.sampled_from([1e-3, 0.3, 10.0]))
+    bound = 32 * np.finfo(np.float32).eps  # of weights and values of about 1
+    for found, exact in (
+        (cp.project_simplex(values, prior=prior), thresholded(values, prior)),
+        (cp.project_capped_simplex(values, cap=float(cap), prior=prior), thresholded(values, prior, cap=float(cap))),
+        (cp.project_ball(values, cp.ChiSquare(), radius, prior=prior), thresholded(values, prior, radius=radius)),
+    ):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact, rtol=0, atol=bound)
+
+
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_projecting_without_the_masked_atoms_gives_the_same(with_prior):
     values, prior = np.random.default_rng(1).normal(size=(2, 20, 5))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ..projection import _in_metric
+from ..projection import ball_in_metric
 from ._spec import Rows, Spec, Weighed, accumulated
 from ._threshold import threshold_weights
 
@@ -29,10 +29,14 @@ def reference(spec: Spec, rows: Rows) -> Weighed:
     if prior is not None and (rows.mask is not None or rows.lengths is not None):
         prior = torch.where(x == -math.inf, 0.0, prior)  # what is masked may hold anything
     amount = spec.amount if rows.amounts is None else rows.amounts.to(x.dtype)
-    if spec.family in ("entmax", "project_simplex", "project_capped_simplex"):
-        weights = _projected(spec, x, prior, rows.caps)
+    if spec.metric or spec.family == "entmax":
         numbers = torch.zeros((4, len(x)), dtype=x.dtype, device=x.device)
         numbers[3] = 1.0
+        if spec.family == "project_ball":
+            weights, multiplier = ball_in_metric(x, amount, prior)
+            numbers[0], numbers[3] = multiplier, torch.where(multiplier > 0, 0.5 / multiplier, 0.0)
+        else:
+            weights = _projected(spec, x, prior, rows.caps)
         status = torch.zeros(len(x), dtype=torch.int32, device=x.device)
         return Weighed(weights.to(spec.dtype), numbers[0].clone(), numbers, status)
     solution = _solution(spec, x, prior, amount)
@@ -58,15 +62,6 @@ def _projected(spec: Spec, x: Tensor, prior: Tensor | None, caps: Tensor | None)
 def _solution(spec: Spec, x: Tensor, prior: Tensor | None, amount: float | Tensor) -> cp.Solution:
     if spec.family == "cvar":
         return cp.cvar(x, amount, prior=prior)
-    if spec.family == "project_ball":
-        losses, penalty = _in_metric(x, prior)
-        free = cp.penalized(losses, cp.ChiSquare(), penalty, prior=prior)
-        bound = cp.constrained(losses, cp.ChiSquare(), amount, prior=prior)
-        inside = (bound.multiplier <= penalty) & (bound.status <= int(cp.Status.SATURATED))
-        both = zip(free, bound, strict=True)
-        solution = cp.Solution(*(torch.where(inside[:, None] if a.ndim == 2 else inside, a, b) for a, b in both))
-        # in units of the prior that sums to 1: ½ where the projection is free
-        return solution._replace(multiplier=solution.multiplier / penalty / 2)
     divergence: cp.Divergence = cp.KL()
     if spec.family.startswith("chi_square"):
         divergence = cp.ChiSquare()
@@ -82,8 +77,6 @@ def _rate(spec: Spec, x: Tensor, prior: Tensor | None, solution: cp.Solution) ->
     moving = moving & (solution.status == int(cp.Status.CONVERGED)) & (spec.family != "cvar")
     rate = torch.where(moving, 1 / torch.where(moving, solution.multiplier, 1.0), 0.0)
     live = (x != -math.inf).to(x.dtype)
-    if spec.family == "project_ball":
-        return 0.5 * rate
     if spec.family.startswith("kl"):
         return rate
     mass = (live if prior is None else torch.where(live > 0, prior, 0.0)).sum(-1)
