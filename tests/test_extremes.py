@@ -169,3 +169,40 @@ def test_a_ratio_goes_first_and_its_rows_second():
     model = cp.fit_gaussian(target=ROWS[:10] + 1, train=ROWS)
     with pytest.raises(TypeError, match="model is a ndarray; a Ratio"):
         cp.ratio(ROWS, model)
+
+
+@pytest.mark.parametrize("extreme", [800.0, -800.0, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["target_log_ratio", "train_log_ratio"])
+def test_an_overlap_report_on_ratios_beyond_the_dtype(name, extreme):
+    logs = {"target_log_ratio": np.linspace(-1.0, 2.0, 50), "train_log_ratio": np.linspace(-2.0, 1.0, 80)}
+    logs[name][3] = extreme
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = cp.overlap_report(**logs)
+    infinite = (name, extreme > 0) in {("train_log_ratio", True), ("target_log_ratio", False)}
+    mean = found.mean_ratio if name == "train_log_ratio" else found.mean_inverse
+    assert math.isinf(mean.value) == infinite and math.isnan(mean.standard_error) == infinite
+    with pytest.raises(ValueError, match=f"{name} holds NaN"):
+        cp.overlap_report(**{**logs, name: logs[name] * math.nan})
+
+
+def test_no_mean_of_negative_ratios():
+    value, error = cp.normalisation(np.array([[0.5, -1.0, 1.0], [0.5, 1.0, 1.5]]))
+    np.testing.assert_array_equal(np.isnan(value), [True, False])
+    np.testing.assert_array_equal(np.isnan(error), [True, False])
+
+
+def test_a_policy_of_one_row_or_none_has_no_spread():
+    logs = np.log(np.array([[0.5, 0.25]]))
+    assert np.isnan(cp.policy_ratio(logs, logs, cap=2.0).missing.standard_error)
+    assert np.isnan(cp.policy_ratio(logs, logs, cap=2.0, mask=np.zeros((1, 2), bool)).missing.value)
+
+
+def test_probabilities_are_no_log_probabilities():
+    chance = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2]])
+    with pytest.raises(ValueError, match="holds probabilities.*pass their logarithms"):
+        cp.label_shift(chance, train_shares=np.full(3, 1 / 3))
+    with pytest.raises(ValueError, match="holds probabilities.*pass their logarithms"):
+        cp.fit_calibration(chance, np.array([0, 2, 1]))
+    shifted = cp.label_shift(np.log(chance) + 5.0, train_shares=np.full(3, 1 / 3))
+    np.testing.assert_allclose(shifted, cp.label_shift(np.log(chance), train_shares=np.full(3, 1 / 3)), atol=1e-12)

@@ -161,15 +161,17 @@ def overlap_report(
     logs_t = _xp.floating(xp, "target_log_ratio", target_log_ratio)
     logs_s = _xp.floating(xp, "train_log_ratio", train_log_ratio)
     for name, logs in (("target_log_ratio", logs_t), ("train_log_ratio", logs_s)):
-        if logs.ndim != 1 or bool(xp.any(xp.isnan(logs))):
-            raise ValueError(f"{name} has shape {tuple(logs.shape)}; one axis without NaN is needed")
+        if logs.ndim != 1:
+            raise ValueError(f"{name} has shape {tuple(logs.shape)}; one axis is needed")
+        if bool(xp.any(xp.isnan(logs))):
+            raise ValueError(f"{name} holds NaN; drop such rows, or find out why the model gives them")
     if (target is None) != (train is None):
         raise ValueError("the balance of features needs both samples; pass target and train, or neither")
-    r = xp.exp(logs_s)
+    r = _xp.exp_or_infinity(xp, logs_s)
     usable = xp.where(xp.isfinite(r), r, xp.zeros_like(r))
     found = OverlapReport(
         mean_ratio=normalisation(r),
-        mean_inverse=normalisation(xp.exp(-logs_t)),
+        mean_inverse=normalisation(_xp.exp_or_infinity(xp, -logs_t)),
         effective_size=effective_sample_size(r),
         tail=pareto_k(r),
         auc_before=two_sample_auc(logs_t, logs_s),

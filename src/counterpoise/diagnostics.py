@@ -92,9 +92,9 @@ def normalisation(ratio: Array, /) -> Estimate:
     Returns
     -------
     Estimate
-        The mean and its standard error (NaN for a single sample). Far from 1, in standard errors, it says
-        that the classifier, its calibration or a mixture share is off. Reweighting by ratio/mean hides the
-        size of that error, not its pattern.
+        The mean and its standard error (NaN for a single sample, or an infinite ratio); NaN for a negative ratio.
+        Far from 1, in standard errors, it says that the classifier, its calibration or a mixture share is off.
+        Reweighting by ratio/mean hides the size of that error, not its pattern.
 
     Examples
     --------
@@ -105,8 +105,10 @@ def normalisation(ratio: Array, /) -> Estimate:
     """
     xp = _xp.namespace(ratio=ratio)
     values = _xp.floating(xp, "ratio", ratio)
+    values = xp.where(values >= 0, values, xp.nan)
     mean = xp.mean(values, axis=-1, keepdims=True)
-    error = _standard_error(xp, values - mean)
+    known = mean < xp.inf
+    error = _standard_error(xp, xp.where(known, values, xp.nan) - xp.where(known, mean, 0.0))
     return Estimate(xp.astype(mean[..., 0], ratio.dtype), xp.astype(error, ratio.dtype))
 
 

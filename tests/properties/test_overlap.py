@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said_in_words(target, train, says):
 
 def test_reports_refuse_what_they_cannot_read():
     logs = np.zeros(50)
-    with pytest.raises(ValueError, match="one axis without NaN"):
+    with pytest.raises(ValueError, match="holds NaN"):
         quiet_report(target_log_ratio=np.array([np.nan]), train_log_ratio=logs)
     with pytest.raises(ValueError, match="needs both samples"):
         quiet_report(target_log_ratio=logs, train_log_ratio=logs, target=logs)

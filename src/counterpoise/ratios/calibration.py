@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .. import _xp
 from .._types import Array
 from .newton import minimise
+from .samples import refuse_probabilities
 
 __all__ = ["Calibration", "calibrated", "fit_calibration"]
 
@@ -76,6 +77,7 @@ def fit_calibration(log_probability: Array, label: Array, /) -> Calibration:
         )
     if not bool(xp.all(xp.isfinite(values))):
         raise ValueError("log_probability holds NaN or infinities; take it from logits, or drop such rows")
+    refuse_probabilities(xp, values)
     n, k = (int(size) for size in values.shape)
     classes = xp.astype(xp.arange(k, device=_xp.device(values)), label.dtype)
     truth = xp.astype(label[:, None] == classes[None, :], values.dtype)

@@ -107,8 +107,9 @@ def policy_ratio(
     ratio = xp.where(counts, xp.where(above, cap, ratio), xp.zeros_like(ratio))
     used = xp.astype(counts, ratio.dtype)
     n = xp.sum(used)
+    n = xp.where(n > 0, n, xp.nan)  # of nothing there is no mean, and of one no spread
     mean = xp.sum(ratio) / n
-    spread = xp.sqrt(xp.sum(used * (ratio - mean) ** 2) / (n - 1))
+    spread = xp.sqrt(xp.sum(used * (ratio - mean) ** 2) / xp.where(n > 1, n - 1, xp.nan))
     dtype = target_log_probability.dtype
     missing = Estimate(xp.astype(1 - mean, dtype), xp.astype(spread / xp.sqrt(n), dtype))
     share = xp.sum(xp.astype(above & counts, ratio.dtype)) / n

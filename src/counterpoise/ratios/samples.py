@@ -125,6 +125,12 @@ def squares(xp: Any, z: Array, centres: Array) -> Array:
     return xp.maximum(near, xp.zeros_like(near))
 
 
+def refuse_probabilities(xp: Any, values: Array) -> None:
+    """Raise where rows of log p(k | x) are p(k | x): from 0 up, with sum 1."""
+    if bool(xp.all(values >= 0)) and bool(xp.all(xp.abs(xp.sum(values, axis=-1) - 1) < 1e-3)):
+        raise ValueError("log_probability holds probabilities, which are >= 0 and sum to 1; pass their logarithms")
+
+
 def draw(n: int, count: int, seed: int) -> list[int]:
     """Draw indices without replacement, in rising order; all of them where there are no more."""
     return list(range(n)) if n <= count else sorted(random.Random(whole(seed)).sample(range(n), count))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .. import _xp
 from .._types import Array
+from .samples import refuse_probabilities
 
 __all__ = ["Share", "estimate_target_share", "label_shift", "target_share_bound"]
 
@@ -133,7 +134,7 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
     Parameters
     ----------
     log_probability : array, shape (n, k)
-        log p(k | x) under the training shares, at the unlabelled rows.
+        log p(k | x) under the training shares, at the unlabelled rows; a constant added to a row does not matter.
     train_shares : array, shape (k,)
         ρ, the classes' shares in training; positive.
     steps : int
@@ -147,7 +148,7 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
     Raises
     ------
     TypeError, ValueError
-        Arrays that are no floats or do not fit; shares that are not positive; rows with NaN.
+        Arrays that are no floats or do not fit; shares that are not positive; rows with NaN; probabilities themselves.
 
     References
     ----------
@@ -173,6 +174,7 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
         raise ValueError("train_shares holds a share that is not positive and finite; leave out classes without rows")
     if bool(xp.any(xp.isnan(values))):
         raise ValueError("log_probability holds NaN; drop such rows first")
+    refuse_probabilities(xp, values)
     before = before / xp.sum(before)
     likelihood = values - xp.log(before)[None, :]
     likelihood = xp.exp(likelihood - xp.max(likelihood, axis=1, keepdims=True))
