@@ -6,11 +6,11 @@ Eager calls go to the implementation directly; compiled ones to the op, whose it
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import counterpoise as cp
 
@@ -18,6 +18,7 @@ from ._launch import pull_rows, weigh_rows
 from ._seen import key_of, remember, seen
 from ._spec import FAMILIES, Options, Rows, Spec, Weighed, accumulated, make_rows
 
+_level = torch._C._functorch.maybe_current_level
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
 _NUMBERS = "float amount, float cap, float exponent, ScalarType dtype, str impl"
 
@@ -77,12 +78,14 @@ class Weigh(torch.autograd.Function):
 class Eager:
     """A problem on its way through `EagerWeigh`; what has no derivative is left here, as torch wraps every output."""
 
-    __slots__ = ("caps", "numbers", "prior", "solve", "spec", "status")
+    __slots__ = ("caps", "given", "numbers", "prior", "solve", "spec", "status")
     numbers: Tensor
     status: Tensor
 
-    def __init__(self, spec: Spec, prior: Tensor | None, caps: Tensor | None, solve: Callable[[], Any]) -> None:
-        self.spec, self.prior, self.caps, self.solve = spec, prior, caps, solve
+    def __init__(
+        self, spec: Spec, prior: Tensor | None, caps: Tensor | None, solve: Callable[..., Any], *given: Any
+    ) -> None:
+        self.spec, self.prior, self.caps, self.solve, self.given = spec, prior, caps, solve, given
 
 
 class EagerWeigh(torch.autograd.Function):
@@ -90,7 +93,7 @@ class EagerWeigh(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, problem: Eager) -> Any:
-        weights, value, problem.numbers, problem.status = problem.solve()
+        weights, value, problem.numbers, problem.status = problem.solve(*problem.given)
         ctx.spec = problem.spec
         ctx.save_for_backward(scores, problem.prior, problem.caps, weights, problem.numbers)
         ctx.set_materialize_grads(False)
@@ -224,13 +227,13 @@ _OPS = {family: _op(family) for family in FAMILIES}
 def weigh(spec: Spec, rows: Rows) -> Weighed:
     """Call the op under torch.compile, the autograd function where a derivative or a transform may be asked for."""
     if torch.compiler.is_compiling():
-        if _dual():  # a library op would answer with a tangent of zero
+        if forward_ad._current_level >= 0:  # a library op would answer with a tangent of zero
             raise NotImplementedError("forward mode is not available under torch.compile: call torch.func.jvp outside")
         return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
     if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     if _differentiated(rows.scores):
-        problem = Eager(spec, rows.prior, rows.caps, partial(weigh_rows, spec, rows))
+        problem = Eager(spec, rows.prior, rows.caps, weigh_rows, spec, rows)
         weights, value = EagerWeigh.apply(rows.scores, problem)  # type: ignore[no-untyped-call]
         return Weighed(weights, value, problem.numbers, problem.status)
     return weigh_rows(spec, rows)
@@ -248,9 +251,9 @@ def weights_of(
         if not _differentiated(scores):
             return kept.weighing.projected(read, floats)[0]  # type: ignore[no-any-return]
         if kept.as_rows:
-            spec = Spec(family, *floats, exponent, kept.dtype, options[4])
+            spec = kept.spec if kept.spec.cap == floats[1] else kept.spec._replace(cap=floats[1])
             caps = cap if isinstance(cap, Tensor) else None
-            problem = Eager(spec, options[0], caps, partial(kept.weighing.projected, read, floats))
+            problem = Eager(spec, options[0], caps, kept.weighing.projected, read, floats)
             return _apply_eagerly(scores, problem)  # type: ignore[no-any-return]
     spec, rows, batch = make_rows(name, scores, family, options, amount, cap, exponent)
     weights = weigh(spec, rows).weights
@@ -272,8 +275,7 @@ def solution_of(
             multiplier, shift, gap, _, value = table.unbind()
             return cp.Solution(weights, value, multiplier, shift, gap, status)
         if kept.as_rows:
-            spec = Spec(family, *floats, exponent, kept.dtype, options[4])
-            problem = Eager(spec, options[0], None, partial(kept.weighing.weighed, read, floats))
+            problem = Eager(kept.spec, options[0], None, kept.weighing.weighed, read, floats)
             weights, value = _apply_eagerly(losses, problem)
             multiplier, shift, gap, _ = problem.numbers.unbind()
             return cp.Solution(weights, value, multiplier, shift, gap, problem.status)
@@ -293,14 +295,10 @@ def _differentiated(scores: Tensor) -> bool:
     return scores.requires_grad and torch.is_grad_enabled()
 
 
-def _dual() -> bool:
-    return torch.autograd.forward_ad._current_level >= 0
-
-
 def _eager() -> bool:
     return not (torch.compiler.is_compiling() or _transformed())
 
 
 def _transformed() -> bool:
     """Whether a transform of torch.func or forward mode is active."""
-    return torch._C._functorch.maybe_current_level() is not None or _dual()
+    return _level() is not None or forward_ad._current_level >= 0

@@ -26,7 +26,8 @@ class Seen(NamedTuple):
     """What is kept of a call; ``weighing`` runs the kernel for arguments that differ in their values only."""
 
     weighing: Any
-    dtype: torch.dtype
+    spec: Spec
+    """The first call's; of its numbers the backward kernel reads the cap alone."""
     as_rows: bool
     """Whether the arguments are shaped as rows already: then the backward kernel can be told them as they are."""
 
@@ -81,4 +82,4 @@ def remember(
         return
     if len(_SEEN) >= MOST:
         _SEEN.clear()
-    _SEEN[key] = Seen(weighing, spec.dtype, all(a.shape == row.shape for a, row in pairs))
+    _SEEN[key] = Seen(weighing, spec, all(a.shape == row.shape for a, row in pairs))

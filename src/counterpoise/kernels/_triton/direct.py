@@ -100,13 +100,16 @@ class Plan:
 
     def launch(self, inputs: tuple[torch.Tensor, ...], written: list[int], floats: tuple[float, ...]) -> bool:
         """Launch on the current device, or return False: `by_triton` must. One input stands for all that is read."""
-        if not self.programs:
-            return True
-        if self.launchers is None:
-            return False
-        pointers = [*map(POINTER, inputs)] if len(inputs) == self.inputs else [inputs[0].data_ptr()] * self.inputs
+        launchers = self.launchers
+        if launchers is None or not self.programs:
+            return not self.programs
+        count = self.inputs
+        pointers = [*map(POINTER, inputs)] if len(inputs) == count else [inputs[0].data_ptr()] * count
         pointers += written
-        launch = self.launchers.get(_odd(pointers))
+        bits = 0
+        for pointer in pointers:
+            bits |= pointer
+        launch = launchers.get(_odd(pointers) if bits & 15 else None)
         if not launch or watched(self.kernel):
             return False
         stream = driver.active.get_current_stream(self.device)
@@ -124,7 +127,5 @@ class Plan:
 
 def _odd(pointers: list[int]) -> tuple[bool, ...] | None:
     """Return which pointers are no multiples of 16; None where all are."""
-    bits = 0
-    for pointer in pointers:
-        bits |= pointer
-    return tuple([pointer % 16 != 0 for pointer in pointers]) if bits & 15 else None
+    odd = tuple([pointer % 16 != 0 for pointer in pointers])
+    return odd if any(odd) else None
