@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 import counterpoise as cp  # noqa: E402
 from counterpoise import kernels  # noqa: E402
-from counterpoise.kernels import _op  # noqa: E402
+from counterpoise.kernels import _calls  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES, Rows, Spec  # noqa: E402
 
 
@@ -214,7 +214,7 @@ def publicly(name, scores, amount, options):
 def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkeypatch):
     out, kept = [], []
     with monkeypatch.context() as patch:
-        patch.setattr(_op, "seen", lambda key: kept.append(device.seen.seen(key)) or kept[-1])
+        patch.setattr(_calls, "seen", lambda key: kept.append(device.seen.seen(key)) or kept[-1])
         ordinary, direct = both(device, lambda: out.append(publicly(*call)), monkeypatch)
     _, scores, amount, options = call
     first, last = out[0], out[-1]
@@ -238,6 +238,16 @@ def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkey
     if scores.requires_grad:
         (gradient,) = torch.autograd.grad(weights, scores, torch.ones_like(weights))
         assert gradient.shape == scores.shape
+
+
+def test_a_view_that_is_negated_lazily_is_negated(device):
+    numbers = torch.zeros(3, 4, dtype=torch.complex64)
+    for lazy in (False, True, True):
+        losses = (numbers.conj() if lazy else numbers).imag
+        assert losses.is_neg() == lazy
+        losses = losses if lazy else losses.clone()
+        kernels.project_simplex(losses)
+        assert (device.log[-1][4][0] == losses.data_ptr()) != lazy
 
 
 def test_a_wrong_call_after_a_right_one_is_told_what_is_wrong(device):

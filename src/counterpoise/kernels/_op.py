@@ -12,11 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-import counterpoise as cp
-
 from ._launch import pull_rows, weigh_rows
-from ._seen import key_of, remember, seen
-from ._spec import FAMILIES, Options, Rows, Spec, Weighed, accumulated, make_rows
+from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated
 
 _level = torch._C._functorch.maybe_current_level
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
@@ -104,7 +101,7 @@ class EagerWeigh(torch.autograd.Function):
         return Weigh.backward(ctx, up, up_value)[1], None
 
 
-_apply_eagerly: Any = super(torch.autograd.Function, EagerWeigh).apply
+apply_eagerly: Any = super(torch.autograd.Function, EagerWeigh).apply
 """As `EagerWeigh.apply`, which looks for transforms once more and for what they have left behind."""
 
 
@@ -146,7 +143,7 @@ class Pull(torch.autograd.Function):
 
 def _pulled(spec: Spec, *arrays: Any) -> Tensor:
     """Pull back; through the function where somebody may differentiate or map that."""
-    if torch.is_grad_enabled() or not _eager():
+    if torch.is_grad_enabled() or not eager():
         return Pull.apply(spec, False, *arrays)  # type: ignore[no-any-return, no-untyped-call]
     return Pull.forward(spec, False, *arrays)
 
@@ -232,70 +229,20 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
         return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
     if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
-    if _differentiated(rows.scores):
+    if differentiated(rows.scores):
         problem = Eager(spec, rows.prior, rows.caps, weigh_rows, spec, rows)
         weights, value = EagerWeigh.apply(rows.scores, problem)  # type: ignore[no-untyped-call]
         return Weighed(weights, value, problem.numbers, problem.status)
     return weigh_rows(spec, rows)
 
 
-def weights_of(
-    name: str, scores: Tensor, family: str, options: Options, amount: tuple[str, float | Tensor] = ("penalty", 1.0),
-    cap: float | Tensor = 1.0, exponent: float = 2.0,
-) -> Tensor:  # fmt: skip
-    """Check the arguments and return the weights, in the scores' shape broadcast with the others'."""
-    key = key_of(scores, family, options, amount[1], cap, exponent) if _eager() else None
-    kept = seen(key)
-    if kept is not None:
-        read, floats = kept.read(scores, options, amount[1], cap)
-        if not _differentiated(scores):
-            return kept.weighing.projected(read, floats)[0]  # type: ignore[no-any-return]
-        if kept.as_rows:
-            spec = kept.spec if kept.spec.cap == floats[1] else kept.spec._replace(cap=floats[1])
-            caps = cap if isinstance(cap, Tensor) else None
-            problem = Eager(spec, options[0], caps, kept.weighing.projected, read, floats)
-            return _apply_eagerly(scores, problem)  # type: ignore[no-any-return]
-    spec, rows, batch = make_rows(name, scores, family, options, amount, cap, exponent)
-    weights = weigh(spec, rows).weights
-    if key is not None and kept is None:
-        remember(key, (scores, *options[:3], amount[1], cap), spec, rows, batch)
-    return weights if len(batch) == 1 else weights.reshape(*batch, rows.scores.shape[1])
-
-
-def solution_of(
-    losses: Tensor, family: str, options: Options, amount: tuple[str, float | Tensor], exponent: float = 2.0
-) -> cp.Solution:
-    """Check the arguments and return the core's solution."""
-    key = key_of(losses, family, options, amount[1], 1.0, exponent) if _eager() else None
-    kept = seen(key)
-    if kept is not None:
-        read, floats = kept.read(losses, options, amount[1], 1.0)
-        if not _differentiated(losses):
-            weights, table, status = kept.weighing.solved(read, floats)
-            multiplier, shift, gap, _, value = table.unbind()
-            return cp.Solution(weights, value, multiplier, shift, gap, status)
-        if kept.as_rows:
-            problem = Eager(kept.spec, options[0], None, kept.weighing.weighed, read, floats)
-            weights, value = _apply_eagerly(losses, problem)
-            multiplier, shift, gap, _ = problem.numbers.unbind()
-            return cp.Solution(weights, value, multiplier, shift, gap, problem.status)
-    spec, rows, batch = make_rows("losses", losses, family, options, amount, 1.0, exponent)
-    weights, value, table, status = weigh(spec, rows)
-    if key is not None and kept is None:
-        remember(key, (losses, *options[:3], amount[1], 1.0), spec, rows, batch)
-    multiplier, shift, gap, _ = table.unbind()
-    if len(batch) == 1:
-        return cp.Solution(weights, value, multiplier, shift, gap, status)
-    multiplier, shift, gap = (row.reshape(batch) for row in (multiplier, shift, gap))
-    weights = weights.reshape(*batch, rows.scores.shape[1])
-    return cp.Solution(weights, value.reshape(batch), multiplier, shift, gap, status.reshape(batch))
-
-
-def _differentiated(scores: Tensor) -> bool:
+def differentiated(scores: Tensor) -> bool:
+    """Whether a derivative in the scores may be asked for."""
     return scores.requires_grad and torch.is_grad_enabled()
 
 
-def _eager() -> bool:
+def eager() -> bool:
+    """Whether the call is neither compiled nor under a transform."""
     return not (torch.compiler.is_compiling() or _transformed())
 
 

@@ -59,7 +59,9 @@ def key_of(
 
 def _described(a: Any) -> Any:
     """Return what is known of an argument without its values; a subclass of tensors may be anything."""
-    return (a.dtype, a.shape, a.stride(), a.device) if type(a) in _TENSORS else (type(a),)
+    if type(a) not in _TENSORS or a.is_neg():
+        return (type(a),)
+    return a.dtype, a.shape, a.stride(), a.device
 
 
 def seen(key: tuple[Any, ...] | None) -> Seen | None:
@@ -70,12 +72,10 @@ def seen(key: tuple[Any, ...] | None) -> Seen | None:
         return None
 
 
-def remember(
-    key: tuple[Any, ...], given: tuple[Any, ...], spec: Spec, rows: Rows, batch: tuple[int, ...]
-) -> None:  # fmt: skip
+def remember(key: tuple[Any, ...], given: tuple[Any, ...], spec: Spec, rows: Rows, batch: tuple[int, ...]) -> None:
     """Keep a call that passed the checks, if it went to the Triton kernels and its rows are no copies of the given."""
     pairs = [(a, row) for a, row in zip(given, rows, strict=True) if row is not None]
-    if any(type(a) not in _TENSORS or a.data_ptr() != row.data_ptr() for a, row in pairs):
+    if any(type(a) not in _TENSORS or a.is_neg() or a.data_ptr() != row.data_ptr() for a, row in pairs):
         return
     weighing = weighing_of(spec, rows, batch)
     if weighing is None:

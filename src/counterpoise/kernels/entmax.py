@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ._op import weights_of
+from ._calls import weights_of
 from .weights import Impl
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._op import weights_of
+from ._calls import weights_of
 from .weights import Impl
 
 

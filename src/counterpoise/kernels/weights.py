@@ -9,7 +9,7 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ._op import solution_of
+from ._calls import solution_of
 
 Impl = Literal["auto", "reference", "triton"]
 

@@ -34,8 +34,11 @@ def _kept(key: tuple, plan: Any) -> Any:
 
 
 def _adjacent(a: torch.Tensor | None) -> torch.Tensor | None:
-    """Return an array whose atoms are adjacent."""
-    return a if a is None or a.stride(-1) == 1 or a.shape[-1] == 1 else a.contiguous()
+    """Return an array that lies in memory as it reads, its atoms adjacent."""
+    if a is None:
+        return None
+    a = a.resolve_neg()
+    return a if a.stride(-1) == 1 or a.shape[-1] == 1 else a.contiguous()
 
 
 def _described(a: torch.Tensor | None) -> tuple | None:
