@@ -110,7 +110,7 @@ def ratio(model: Ratio, x: Array, /) -> Array:
     Parameters
     ----------
     model : Ratio
-        From `fit_ulsif`, `fit_kliep`, `fit_log_linear` or `fit_logistic`.
+        From `fit_ratio` or one method's fit: `fit_ulsif`, `fit_kliep`, `fit_logistic`, ...
     x : array, shape (n, d)
         Samples; a vector is a sample of one feature. A row with NaN or infinite entries gives NaN.
 
