@@ -9,6 +9,29 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["assign_folds", "deal", "gathered"]
 
 
+class Few(ValueError):
+    """A source that cannot be dealt to folds, whose label stands at ``{}`` in the text.
+
+    Examples
+    --------
+    >>> few = Few("2 samples of source {} cannot fill 5 folds", 1)
+    >>> str(few), few.naming(["human", "gpt"])
+    ('2 samples of source 1 cannot fill 5 folds', "2 samples of source 'gpt' cannot fill 5 folds")
+    """
+
+    def __init__(self, text: str, label: Any) -> None:
+        super().__init__(text, label)
+
+    def __str__(self) -> str:
+        text, label = self.args
+        return str(text).replace("{}", repr(label))
+
+    def naming(self, names: Sequence[str]) -> str:
+        """Return the message with the name of a source whose label is its number."""
+        text, label = self.args
+        return str(Few(text, names[label]))
+
+
 def assign_folds(
     cv: Any, labels: NDArray[Any], groups: ArrayLike | None, *, target: Any, seed: int
 ) -> NDArray[np.int64]:
@@ -53,9 +76,10 @@ def assign_folds(
     found[code, fold] = True
     alone = classes[found.sum(axis=1) == 1]
     if len(alone):
-        raise ValueError(
-            f"all samples of {min(map(str, alone.tolist()))!r} fall into one fold, so that its models have none "
-            "to learn from; use finer groups, or more samples"
+        raise Few(
+            "all samples of {} fall into one fold, so that its models have none to learn from; use finer groups, or "
+            "more samples",
+            min(alone.tolist(), key=str),
         )
     return fold
 
@@ -132,6 +156,6 @@ def _check_sizes(labels: NDArray[Any], n_folds: int, target: Any) -> None:
     names, sizes = np.unique(labels, return_counts=True)
     for label, size in sorted(zip(names.tolist(), sizes.tolist(), strict=True), key=lambda pair: pair[0] != target):
         if size < n_folds:
-            what = "target samples" if label == target else f"samples of source {label!r}"
+            what = "target samples" if label == target else "samples of source {}"
             advice = "add samples" if size < 2 else f"lower cv to {size}, or add samples"
-            raise ValueError(f"{size} {what} cannot fill {n_folds} folds; {advice}")
+            raise Few(f"{size} {what} cannot fill {n_folds} folds; {advice}", label)

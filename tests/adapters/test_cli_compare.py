@@ -206,7 +206,7 @@ def test_compare_reads_text(tmp_path):
         (["pairs.jsonl", "--target", "source=human"], "row 1: column 'chosen' is a list, not text"),
         (["pairs.jsonl", "--target", "source=human", "--chosen", "best"], "row 1: no column 'best'"),
         (["pairs.jsonl", "--target", "source=human", "--numbers", "--test-share", "0.95"], "lower --test-share"),
-        (["pairs.jsonl", "--target", "source=human", "--numbers", "--target-rows", "4"], "cv"),
+        (["pairs.jsonl", "--target", "source=human", "--numbers", "--other-rows", "1"], "1 samples of source 'bot'"),
         (["pairs.jsonl", "--target", "source=human", "--numbers", "--out", "no/where"], "folder no does not exist"),
         (["nan.jsonl", "--target", "source=human", "--numbers"], "nan.jsonl, row 2: feature column 'rejected' is nan"),
         (["huge.jsonl", "--target", "source=human", "--numbers"], "huge.jsonl, row 2: feature column 'rejected' holds"),

@@ -1,5 +1,6 @@
 """The command line as a process: its version, and what an interrupt or a termination leaves behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -78,3 +79,34 @@ def test_parquet_numbers_come_as_numpy_s_of_the_same_type(kind):
     found = numbers_of(pa.array(values)[1:])
     assert found.dtype == values.dtype
     np.testing.assert_array_equal(found, values[1:])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("weigh rows.jsonl --features chosen --out out.jsonl", "2 samples of source 'rare' cannot fill 5 folds"),
+        ("weigh rows* --features chosen --out out", "2 samples of source 'rare' cannot fill 5 folds"),
+        ("compare one.jsonl --numbers --seeds 2", "1 samples of source 'rare' cannot fill 2 folds; add samples"),
+        ("advise one.jsonl --numbers --repeats 1", "1 samples of source 'rare' cannot fill 2 folds; add samples"),
+    ],
+)
+def test_a_source_with_few_rows_is_named(command, message, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(63, 2, 2)).tolist()
+    sources = ["human"] * 30 + ["bot"] * 31 + ["rare"] * 2
+    text = [json.dumps({"source": s, "chosen": a, "rejected": b}) for s, (a, b) in zip(sources, rows, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(text))
+    (tmp_path / "one.jsonl").write_text("\n".join(text[:-1]))
+    process = start(*command.split(), "--target", "source=human", cwd=tmp_path)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2, error
+    assert message in error
+
+
+def test_three_target_rows_are_enough_to_compare(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(80, 2, 2)).tolist()
+    text = [json.dumps({"source": "ab"[i > 39], "chosen": a, "rejected": b}) for i, (a, b) in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(text))
+    few = ["--target", "source=a", "--numbers", "--target-rows", "3", "--seeds", "2"]
+    process = start("compare", "rows.jsonl", *few, cwd=tmp_path)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error

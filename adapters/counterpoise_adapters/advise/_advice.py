@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from counterpoise import effective_sample_size, normalisation, two_sample_auc
 
+from .._folds import Few
 from ._candidates import ARMS, CANDIDATES, held_out_margins
 from ._data import Labelled, Pairs, prepare
 from ._evidence import LabelBias, label_bias
@@ -128,13 +129,16 @@ def advise(
     is_target = _column("target", target, n).astype(bool)
     keys = np.arange(n) if group is None else np.unique(_column("group", group, n), return_inverse=True)[1]
     _check_target(is_target, keys, folds, repeats)
-    labels = np.where(is_target, 0, 1)
+    labels, names = np.where(is_target, 0, 1), ["target", "others"]
     if source is not None:
-        _, codes = np.unique(_column("source", source, n)[~is_target], return_inverse=True)
-        labels[~is_target] = 1 + codes
+        known, codes = np.unique(_column("source", source, n)[~is_target], return_inverse=True)
+        labels[~is_target], names = 1 + codes, ["target", *known.tolist()]
     grouped = None if group is None else keys
     if ratio is None:
-        values = np.asarray(out_of_fold(prepared.sighted, labels, group=grouped, seed=seed).ratio_)
+        try:
+            values = np.asarray(out_of_fold(prepared.sighted, labels, group=grouped, seed=seed).ratio_)
+        except Few as error:
+            raise Few(error.args[0], names[error.args[1]]) from None
     else:
         values = _ratio("ratio", ratio, n)
     advance()

@@ -53,7 +53,8 @@ def out_of_fold(
     from counterpoise_adapters.sklearn import ClassifierRatio
 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    model = ClassifierRatio(classifier, calibrate="platt", target=0, others=others, random_state=seed)
+    cv = max(2, min(FOLDS, int(np.bincount(source)[np.unique(source)].min())))  # a small source fills fewer
+    model = ClassifierRatio(classifier, cv=cv, calibrate="platt", target=0, others=others, random_state=seed)
     return model.fit(features, source, groups=group)
 
 

@@ -12,7 +12,7 @@ from counterpoise_adapters.advise import advise as advise_on
 from counterpoise_adapters.advise._advice import STEPS
 
 from .comparing import PairOptions, read_features, read_lists, reduce_sides
-from .errors import InputError
+from .errors import InputError, said
 from .features import make_featuriser
 from .files import Table, check_destination
 from .options import open_input
@@ -93,7 +93,7 @@ def _advised(rows: Rows, options: AdviseOptions) -> Advice:
                 folds=options.folds, repeats=options.repeats, seed=options.seed, advance=advance,
             )  # fmt: skip
         except ValueError as error:
-            raise InputError(str(error), path=options.data) from error
+            raise InputError(said(error, rows.names), path=options.data) from error
 
 
 def read_rows(options: AdviseOptions) -> Rows:

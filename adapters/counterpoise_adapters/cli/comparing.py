@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .arms import ARMS
-from .errors import InputError
+from .errors import InputError, said
 from .experiment import FOLDS, Outcome, Split, choose_split, run_split
 from .features import Featuriser, Matrix, make_featuriser, stack
 from .files import Table, batched, check_destination
@@ -186,7 +186,7 @@ def split_outcomes(lists: Lists, options: CompareOptions) -> list[Outcome]:
             try:
                 outcomes.append(run_split(split, seed=seed, advance=advance))
             except ValueError as error:
-                raise InputError(str(error), path=options.data) from error
+                raise InputError(said(error, lists.names), path=options.data) from error
     return outcomes
 
 

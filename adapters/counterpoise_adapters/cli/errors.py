@@ -1,8 +1,9 @@
 """The one exception that the command line turns into a message: what is wrong with what it was given."""
 
+from collections.abc import Sequence
 from os import PathLike
 
-__all__ = ["InputError", "OutputError"]
+__all__ = ["InputError", "OutputError", "said"]
 
 
 class InputError(Exception):
@@ -28,6 +29,20 @@ class InputError(Exception):
         if row is not None:
             place = f"{place}, row {row}" if place else f"row {row}"
         super().__init__(f"{place}: {problem}" if place else problem)
+
+
+def said(error: ValueError, names: Sequence[str]) -> str:
+    """Return a message in which a source has its name; the models know sources by number.
+
+    Parameters
+    ----------
+    error : ValueError
+        Of a model.
+    names : sequence of str
+        Of the sources, the target's first.
+    """
+    naming = getattr(error, "naming", None)  # a `Few`; its module loads numpy
+    return str(error if naming is None else naming(names))
 
 
 class OutputError(InputError):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from counterpoise_adapters.corpus import spec
 from counterpoise_adapters.corpus.shards import is_corpus
 
-from .errors import InputError
+from .errors import InputError, said
 from .features import Featuriser, Matrix, make_featuriser, stack
 from .files import Table, batched, open_table
 from .options import InputOptions, WeighOptions, check_choices, check_options, open_input
@@ -203,7 +203,7 @@ def _weigh(
     order = np.lexsort((key[learnt], source[learnt], priority[learnt]))
     ordered = np.flatnonzero(learnt)[order]
     matrix = _featurise(parts, learnt, featuriser)[order]
-    model = _fit(matrix, source[ordered], key[ordered], np.bincount(source), inside, featuriser, options, table)
+    model = _fit(matrix, source[ordered], key[ordered], np.bincount(source), inside, featuriser, options, table, names)
     log_ratio: Floats = np.empty((len(source), len(names) - 1))
     log_ratio[ordered] = model.log_ratio_
     del matrix
@@ -244,6 +244,7 @@ def _fit(
     featuriser: Featuriser,
     options: WeighOptions,
     table: Table,
+    names: Sequence[str],
 ) -> Any:
     from .progress import console
 
@@ -253,7 +254,9 @@ def _fit(
         with console.status("fitting the classifiers, fold by fold"):
             return model.fit(matrix, source, groups=key)
     except ValueError as error:
-        raise InputError(f"{error} (cv is --folds here; --pool joins the sources)", path=table.path) from error
+        raise InputError(
+            f"{said(error, names)} (cv is --folds here; --pool joins the sources)", path=table.path
+        ) from error
 
 
 def _weigh_unseen(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from counterpoise_adapters.cli.errors import InputError
+from counterpoise_adapters.cli.errors import InputError, said
 from counterpoise_adapters.cli.files import check_destination, file_format
 from counterpoise_adapters.cli.options import WeighOptions
 from counterpoise_adapters.cli.progress import console
@@ -93,7 +93,7 @@ def _stages(run: Run) -> None:
         place = {"": 1}
         places = [({"": 0}, run.left(layout.target)), (place, run.left(layout.shards))]
     draws = choose(sketches, most=spec.fit_rows)
-    fitted = _learn(run, places, draws, counts, basis)
+    fitted = _learn(run, places, draws, counts, names, basis)
     shards = run.left(layout.shards)
     files = run.files("score", "f8", shards)
     size = run.options.batch_size
@@ -147,6 +147,7 @@ def _learn(
     places: Sequence[tuple[dict[str, int], list[Shard]]],
     draws: dict[int, Draw],
     counts: Sequence[int],
+    names: Sequence[str],
     basis: str,
 ) -> Fitted:
     """Draw the rows to learn from and fit the models."""
@@ -163,7 +164,9 @@ def _learn(
         with console.status("fitting the classifiers, fold by fold"):
             return run.engine.fit(fit, paths)
     except ValueError as error:
-        raise InputError(f"{error} (cv is --folds here; --pool joins the sources)", path=run.options.data) from error
+        raise InputError(
+            f"{said(error, names)} (cv is --folds here; --pool joins the sources)", path=run.options.data
+        ) from error
 
 
 def _learn_from_sums(
