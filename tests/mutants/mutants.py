@@ -291,7 +291,11 @@ MUTANTS = {
     ),
     "who requires grad unseen": ("kernels/_seen.py", "refused = torch.is_grad_enabled() and", "refused = False and"),
     "copies taken for the given": ("kernels/_seen.py", " or a.data_ptr() != row.data_ptr()", ""),
-    "a derivative from other shapes": ("kernels/_seen.py", "all(a.shape == row.shape for a, row in pairs)", "True"),
+    "a derivative of broadcast scores": (
+        "kernels/_seen.py",
+        "tuple(given[0].shape) == (*batch, rows.scores.shape[1])",
+        "True",
+    ),
     "values where the rates are": ("kernels/_triton/call.py", "self.values_at = 4 *", "self.values_at = 3 *"),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),

@@ -22,7 +22,7 @@ def weights_of(
         read, floats = kept.read(scores, options, amount[1], cap)
         if not differentiated(scores):
             return kept.weighing.projected(read, floats)[0]  # type: ignore[no-any-return]
-        if kept.as_rows:
+        if kept.whole:
             spec = kept.spec if kept.spec.cap == floats[1] else kept.spec._replace(cap=floats[1])
             caps = cap if isinstance(cap, Tensor) else None
             problem = Eager(spec, options[0], caps, kept.weighing.projected, read, floats)
@@ -46,7 +46,7 @@ def solution_of(
             weights, table, status = kept.weighing.solved(read, floats)
             multiplier, shift, gap, _, value = table.unbind()
             return cp.Solution(weights, value, multiplier, shift, gap, status)
-        if kept.as_rows:
+        if kept.whole:
             problem = Eager(kept.spec, options[0], None, kept.weighing.weighed, read, floats)
             weights, value = apply_eagerly(losses, problem)
             multiplier, shift, gap, _ = problem.numbers.unbind()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ._launch import pull_rows, weigh_rows
-from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated
+from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated, flat
 
 _level = torch._C._functorch.maybe_current_level
 _ARRAYS = "Tensor scores, Tensor? prior, Tensor? mask, Tensor? lengths, Tensor? amounts, Tensor? caps"
@@ -40,14 +40,7 @@ class Weigh(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None, *_: Any) -> Any:
-        scores, prior, caps, weights, numbers = ctx.saved_tensors
-        total = None
-        if up is not None:
-            total = _pulled(ctx.spec, up, scores, prior, caps, weights, numbers)
-        if up_value is not None:
-            along = _pulled(ctx.spec._replace(family="value"), up_value, scores, None, None, weights, numbers)
-            total = along if total is None else total + along
-        return None, total, None, None, None, None, None
+        return None, _gradient(ctx.spec, ctx.saved_tensors, up, up_value), None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, _: Any, tangent: Tensor | None, *others: Tensor | None) -> Any:
@@ -86,7 +79,10 @@ class Eager:
 
 
 class EagerWeigh(torch.autograd.Function):
-    """The same where no transform is active: torch binds a function with `setup_context` to its signature each call."""
+    """The same where no transform is active: torch binds a function with `setup_context` to its signature each call.
+
+    The scores may have any shape in which all axes but the last are the batch.
+    """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, problem: Eager) -> Any:
@@ -98,7 +94,16 @@ class EagerWeigh(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
-        return Weigh.backward(ctx, up, up_value)[1], None
+        saved = scores, prior, caps, weights, numbers = ctx.saved_tensors
+        shape, n = weights.shape, weights.shape[-1]
+        if len(shape) == 2 and all(a is None or len(a.shape) == 2 for a in (prior, caps)):
+            return _gradient(ctx.spec, saved, up, up_value), None
+        prior, caps = (None if a is None else flat(a, shape) for a in (prior, caps))
+        saved = (scores.reshape(-1, n), prior, caps, weights.reshape(-1, n), numbers.reshape(len(numbers), -1))
+        up = None if up is None else up.reshape(-1, n)
+        up_value = None if up_value is None else up_value.reshape(-1)
+        gradient = _gradient(ctx.spec, saved, up, up_value)
+        return None if gradient is None else gradient.reshape(shape), None
 
 
 apply_eagerly: Any = super(torch.autograd.Function, EagerWeigh).apply
@@ -139,6 +144,18 @@ class Pull(torch.autograd.Function):
             numbers = numbers.movedim(numbers_dim, 1).flatten(1)
         out = Pull.apply(spec, forward, *arrays, numbers)  # type: ignore[no-untyped-call]
         return out.unflatten(0, (info.batch_size, -1)), 0
+
+
+def _gradient(spec: Spec, saved: Any, up: Tensor | None, up_value: Tensor | None) -> Tensor | None:
+    """Return the scores' gradient from those of the weights and the value."""
+    scores, prior, caps, weights, numbers = saved
+    total = None
+    if up is not None:
+        total = _pulled(spec, up, scores, prior, caps, weights, numbers)
+    if up_value is not None:
+        along = _pulled(spec._replace(family="value"), up_value, scores, None, None, weights, numbers)
+        total = along if total is None else total + along
+    return total
 
 
 def _pulled(spec: Spec, *arrays: Any) -> Tensor:

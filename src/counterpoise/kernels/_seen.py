@@ -28,8 +28,8 @@ class Seen(NamedTuple):
     weighing: Any
     spec: Spec
     """The first call's; of its numbers the backward kernel reads the cap alone."""
-    as_rows: bool
-    """Whether the arguments are shaped as rows already: then the backward kernel can be told them as they are."""
+    whole: bool
+    """Whether the scores have the results' shape: others' gradients are sums over what they are broadcast along."""
 
     def read(
         self, scores: Tensor, options: Options, amount: _Number, cap: _Number
@@ -82,4 +82,4 @@ def remember(key: tuple[Any, ...], given: tuple[Any, ...], spec: Spec, rows: Row
         return
     if len(_SEEN) >= MOST:
         _SEEN.clear()
-    _SEEN[key] = Seen(weighing, spec, all(a.shape == row.shape for a, row in pairs))
+    _SEEN[key] = Seen(weighing, spec, tuple(given[0].shape) == (*batch, rows.scores.shape[1]))

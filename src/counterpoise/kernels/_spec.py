@@ -84,12 +84,12 @@ def make_rows(
         raise ValueError(f"shapes do not broadcast: {found}; the last axis holds the atoms") from error
     batch, n = shape[:-1], shape[-1]
     number, amounts = _per_row(amount[0], amount[1], batch)
-    ceiling, caps = (1.0, _flat(cap, shape)) if isinstance(cap, Tensor) else (float(cap), None)
+    ceiling, caps = (1.0, flat(cap, shape)) if isinstance(cap, Tensor) else (float(cap), None)
     wide = accumulated(scores.dtype)
     rows = Rows(
         scores.expand(shape).reshape(-1, n),
-        None if prior is None else _flat(prior, shape),
-        None if mask is None else _flat(mask, shape),
+        None if prior is None else flat(prior, shape),
+        None if mask is None else flat(mask, shape),
         None if lengths is None else _per_row("lengths", lengths, batch)[1],
         None if amounts is None else amounts.to(wide),
         caps,
@@ -135,7 +135,7 @@ def _per_row(key: str, value: float | Tensor, batch: tuple[int, ...]) -> tuple[f
         raise ValueError(f"{key} has shape {tuple(value.shape)}; one that broadcasts to {batch} is needed") from error
 
 
-def _flat(array: Tensor, shape: tuple[int, ...]) -> Tensor:
+def flat(array: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return (rows, n), or (1, n) for an array that all rows share."""
     n = shape[-1]
     if all(size == 1 for size in array.shape[:-1]):

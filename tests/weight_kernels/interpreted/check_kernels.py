@@ -277,20 +277,22 @@ def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
     assert torch.equal(gradient, solution.weights)
 
 
+@pytest.mark.parametrize("shape", [(5, 11), (11,), (2, 3, 11)], ids=str)
 @pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
-def test_a_call_like_one_before_gives_what_that_one_gave(verb, divergence):
-    losses, prior = random(5, 11, seed=13, dtype=torch.float32)
+def test_a_call_like_one_before_gives_what_that_one_gave(verb, divergence, shape):
+    losses, prior = (a.to(DEVICE).view(-1, 11) for a in random(6, 11, seed=13, dtype=torch.float32))
+    losses = losses[: math.prod(shape[:-1])].view(shape)
+    solve = getattr(kernels, verb)
     arguments = (0.4,) if divergence is None else (divergence, 0.4)
-    for options in ({}, {"prior": prior.to(DEVICE)}, {"lengths": torch.arange(7, 12).to(DEVICE)}):
+    for options in ({}, {"prior": prior[0]}, {"prior": prior[:1], "mask": prior[1] > 0.3}):
+        options = {key: a.view(11) if len(shape) == 1 else a for key, a in options.items()}
         results = []
         for _ in range(2):
-            leaf = losses.to(DEVICE).requires_grad_()
-            solution = getattr(kernels, verb)(leaf, *arguments, impl="triton", **options)
+            leaf = losses.clone().requires_grad_()
+            solution = solve(leaf, *arguments, impl="triton", **options)
             (gradient,) = torch.autograd.grad(solution.value.sum() + (solution.weights**2).sum(), leaf)
             with torch.no_grad():
-                results.append(
-                    [*solution, gradient, *getattr(kernels, verb)(leaf, *arguments, impl="triton", **options)]
-                )
+                results.append([*solution, gradient, *solve(leaf, *arguments, impl="triton", **options)])
         assert len(_seen._SEEN) and all(torch.equal(a, b) for a, b in zip(*results, strict=True))
         assert all(torch.equal(a, b) for a, b in zip(results[0][:6], results[0][7:], strict=True))
 
