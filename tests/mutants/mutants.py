@@ -30,6 +30,7 @@ MUTANTS = {
         "flat = top == -xp.inf",
     ),
     "value without its cost": ("_problem.py", "(below + cost))", "below)"),
+    "limit rounded up": ("_xp.py", " * (1 - float(info.eps))  # which", "  # which"),
     "lost mass unnoticed": ("_problem.py", " & (xp.abs(total - 1) <= eps**0.75)", ""),
     "gap of the wrong sign": (
         "_problem.py",
@@ -218,6 +219,11 @@ MUTANTS = {
     "released shares by another order": ("presets/calibration.py", "1 / 8, 1 / 3, 1 / 6)", "1 / 8, 1 / 6, 1 / 3)"),
     "released odds upside down": ("presets/calibration.py", "b * (1.0 - p[..., k]))", "b * p[..., k])"),
     "micro-batches merged": ("presets/dora.py", "n // micro_batch, micro_batch))", "1, n))"),
+    "squares beyond the dtype": (
+        "presets/dora.py",
+        "size = xp.max(xp.abs(off), axis=-1, keepdims=True)",
+        "size = xp.ones_like(off[..., :1])",
+    ),
     "released LIRE inside the log": ("presets/dora.py", "mean * found.value,", "found.value,"),
     "released RRHF without its mean": ("presets/dora.py", "keepdims=True) / micro_batch", "keepdims=True)"),
     "spread of the losses alone": ("presets/dora.py", "scaled = h * xp", "scaled = xp"),

@@ -215,6 +215,11 @@ def refuse(trainer: Any) -> None:
         raise ValueError(f"{fused[0]}: a fused Liger loss reduces inside its kernel; set use_liger_kernel=False")
     if getattr(args, "n_gpu", 1) > 1:
         raise ValueError("DataParallel splits a batch after its columns are taken; start one process per GPU")
+    spread = getattr(trainer.accelerator, "parallelism_config", None)
+    if spread is not None and (spread.cp_enabled or getattr(spread, "sp_enabled", False)):
+        raise ValueError(
+            "context and sequence parallelism cut an example in parts, where none can be weighed; set to 1"
+        )
     if config.uniform:
         return
     if "sft" in kinds or "ORPO" in name or getattr(args, "cpo_alpha", False):

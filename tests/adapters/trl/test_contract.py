@@ -9,6 +9,7 @@ trl = pytest.importorskip("trl", reason="TRL is not installed: pip install 'coun
 import counterpoise_adapters.trl as adapter  # noqa: E402
 from counterpoise_adapters.pytorch.watch import Watch, terms  # noqa: E402
 from counterpoise_adapters.trl import RobustConfig  # noqa: E402
+from counterpoise_adapters.trl.trainer import refuse  # noqa: E402
 
 OFFLINE = ("DPO", "Reward", "KTO", "ORPO", "CPO", "SFT")
 
@@ -85,6 +86,18 @@ def test_a_fused_liger_loss_is_refused(tiny, tmp_path):
     pytest.importorskip("liger_kernel", reason="liger-kernel is not installed: pip install liger-kernel")
     with pytest.raises(ValueError, match="a fused Liger loss reduces inside its kernel"):
         tiny.trainer("DPO", tmp_path, RobustConfig("kl_dro", penalty=1.0), use_liger_kernel=True)
+
+
+@pytest.mark.parametrize("way", ["cp_size", "sp_size"])
+def test_examples_that_are_cut_in_parts_are_refused(tiny, tmp_path, monkeypatch, way):
+    config = pytest.importorskip("accelerate.parallelism_config").ParallelismConfig
+    if way not in inspect.signature(config).parameters:
+        pytest.skip("this release of accelerate has no such parallelism")
+    made = tiny.trainer("DPO", tmp_path, RobustConfig("kl_dro", penalty=1.0))
+    # of a mesh of two devices, which this process has not: what the trainer's accelerator would be given
+    monkeypatch.setattr(made.accelerator.state, "parallelism_config", config(**{way: 2}))
+    with pytest.raises(ValueError, match="context and sequence parallelism cut examples in parts"):
+        refuse(made)
 
 
 def test_unknown_names_and_classes_are_refused(tiny, tmp_path):
