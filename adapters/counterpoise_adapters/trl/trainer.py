@@ -217,9 +217,7 @@ def refuse(trainer: Any) -> None:
         raise ValueError("DataParallel splits a batch after its columns are taken; start one process per GPU")
     spread = getattr(trainer.accelerator, "parallelism_config", None)
     if spread is not None and (spread.cp_enabled or getattr(spread, "sp_enabled", False)):
-        raise ValueError(
-            "context and sequence parallelism cut an example in parts, where none can be weighed; set to 1"
-        )
+        raise ValueError("context and sequence parallelism cut examples in parts, which cannot be weighed; use neither")
     if config.uniform:
         return
     if "sft" in kinds or "ORPO" in name or getattr(args, "cpo_alpha", False):
