@@ -38,6 +38,11 @@ def project_simplex(
     TypeError, ValueError
         As in `penalized`; rows with wrong values are NaN.
 
+    Notes
+    -----
+    The Triton kernels of the three projections divide by the prior: where it spans decades they lose as many digits,
+    which ``impl="reference"`` does not.
+
     Examples
     --------
     >>> import torch
