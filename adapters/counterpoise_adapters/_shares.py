@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
 from counterpoise.ratios.probability import log_mixture_ratio, mixture_ratio
 
@@ -93,6 +92,8 @@ def labels_of(X: Any, y: ArrayLike) -> NDArray[Any]:
         ...
     ValueError: y holds None in row 1; every row needs a label, or drop it
     """
+    from sklearn.utils import check_consistent_length  # not for a corpus's workers, which do without
+
     labels = np.asarray(y)
     if labels.ndim != 1:
         raise ValueError(f"y has shape {labels.shape}; one label per row is needed")
