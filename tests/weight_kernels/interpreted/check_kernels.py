@@ -278,13 +278,15 @@ def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(5, 11), (11,), (2, 3, 11)], ids=str)
-@pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
+@pytest.mark.parametrize(
+    ("verb", "divergence"), [("penalized", cp.KL()), ("constrained", cp.ChiSquare()), ("cvar", None)], ids=str
+)
 def test_a_call_like_one_before_gives_what_that_one_gave(verb, divergence, shape):
     losses, prior = (a.to(DEVICE).view(-1, 11) for a in random(6, 11, seed=13, dtype=torch.float32))
     losses = losses[: math.prod(shape[:-1])].view(shape)
     solve = getattr(kernels, verb)
     arguments = (0.4,) if divergence is None else (divergence, 0.4)
-    for options in ({}, {"prior": prior[0]}, {"prior": prior[:1], "mask": prior[1] > 0.3}):
+    for options in ({}, {"prior": prior[:1], "mask": prior[1] > 0.3}):
         options = {key: a.view(11) if len(shape) == 1 else a for key, a in options.items()}
         results = []
         for _ in range(2):
