@@ -180,18 +180,25 @@ def test_every_field_of_the_solution(verb, divergence):
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, equal_nan=True, msg=field)
 
 
-@pytest.mark.parametrize("near", [False, True], ids=["far", "near"])
+AMOUNTS = {
+    "far": {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)},
+    "near": {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)},
+    "steep": {"penalized": (1e-5, 1e-2), "constrained": (2.0, 3.0), "cvar": (0.04, 0.1)},
+}
+
+
+@pytest.mark.parametrize("rows", ["all live", "some dead", "prior"])
+@pytest.mark.parametrize("amounts", AMOUNTS)
 @pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
-def test_every_field_of_the_solution_where_all_atoms_live(verb, divergence, near):
+def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, rows):
     """Full tiles are not asked which atoms live, and rows near the prior are solved more carefully."""
-    losses, _ = random(16, 32, seed=6, dtype=torch.float32)
-    least, most = {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)}[verb]
-    if near:
-        least, most = {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)}[verb]
-    amounts = torch.linspace(least, most, 16)
+    losses, prior = random(16, 29 if rows == "some dead" else 32, seed=6, dtype=torch.float32)
+    prior = prior if rows == "prior" else torch.ones_like(losses)
+    given = {"prior": prior.to(DEVICE)} if rows == "prior" else {}
+    amounts = torch.linspace(*AMOUNTS[amounts][verb], 16)
     first = () if verb == "cvar" else (divergence,)
-    found = getattr(kernels, verb)(losses.to(DEVICE), *first, amounts.to(DEVICE), impl="triton")
-    exact = getattr(cp, verb)(losses.double(), *first, amounts.double())
+    found = getattr(kernels, verb)(losses.to(DEVICE), *first, amounts.to(DEVICE), impl="triton", **given)
+    exact = getattr(cp, verb)(losses.double(), *first, amounts.double(), prior=prior.double())
     assert found.status.tolist() == exact.status.tolist()
     for field, a, b in zip(exact._fields, found, exact, strict=True):
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, msg=field)

@@ -51,11 +51,13 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
     """Return (δ, the atom below it, reach, 1), for weights p(reach − (x − atom))₊ on {x < δ}, and that set's moments.
 
     A ball's second moments are counted from the last set's mean (``mean`` is that of all atoms), the last set's own
-    when nothing leaves it: one look at the atoms a step. Without a prior no weight's error exceeds its rounding when
-    distances are counted from the top, since none exceeds 1; with one, an atom of little mass may lie far above all
-    others, and they are counted from the last atom of the set.
+    when nothing leaves it: one look at the atoms a step. The δ that a set of nearest atoms asks for is never below the
+    ball's, whichever set it is: the first step, from a guess, may also rise, and later ones fall. Without a prior no
+    weight's error exceeds its rounding when distances are counted from the top, since none exceeds 1; with one, an
+    atom of little mass may lie far above all others, and they are counted from the last atom of the set.
     """
     zero = amount * 0.0
+    fresh = zero + 1.0
     delta = tl.where(done, 2.0, start)
     if (((PRIOR | LOOPED) & FLAGS) == 0) & (BALL == 0) & (tile[0].shape[0] > 2):
         delta = _bound(tile[0], unit(env, FLAGS), amount, delta, done)
@@ -72,7 +74,11 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
             held, moved, beyond, second = sums(tile, env, delta, centre, 0.0, MOMENTS, FLAGS, BLOCK)
             off = moved / tl.where(held > 0, held, 1.0)
             new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
-            ended = (new >= delta).to(tl.int32)
+            ended = new >= delta
+            if BALL:
+                known = tl.abs(new - delta) <= delta * (4 * ROUNDING)
+                ended = tl.where((fresh > 0) & (delta < float("inf")), known, ended)
+            ended = ended.to(tl.int32)
         else:
             weight, held, _, _ = sums(tile, env, delta, zero, 0.0, RAMP, FLAGS, BLOCK)
             beyond = 1 - held
@@ -82,9 +88,13 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
         mass = tl.where(stop > 0, mass, held)
         first = tl.where(stop > 0, first, (centre + off) * held)
         outside = tl.where(stop > 0, outside, beyond)
-        delta = tl.where(stop > 0, delta, tl.minimum(new, delta))
         if BALL:
+            lower = tl.where(fresh > 0, new, tl.minimum(new, delta))
+            fresh = zero
             centre = tl.where(stop > 0, centre, centre + off)
+        else:
+            lower = tl.minimum(new, delta)
+        delta = tl.where(stop > 0, delta, lower)
         stop = stop | ended
         steps += 1
     if PRIOR & FLAGS:

@@ -9,8 +9,8 @@ from .chi_square import shrink
 from .cvar import solve_cvar
 from .kl import solve_kl_ball, tilt
 from .power import power_at, solve_power
-from .sums import unit
-from .tile import PRIOR, expm1
+from .sums import scatter, unit
+from .tile import LOOPED, PRIOR, expm1
 
 CHI_PENALTY = tl.constexpr(0)
 CHI_BALL = tl.constexpr(1)
@@ -64,11 +64,11 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
 def _tilted(tile, env, t, mean, saturated, uniform, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return what `solve` does for KL at t = 1/λ."""
     t = tl.where(saturated, STEEP, tl.where(uniform, FLAT, t))
-    centre, masses, _, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+    centre, masses, first, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
     zero = mean * 0.0
     penalty = 1 / tl.where(t > 0, t, 1.0)
     shift = centre - penalty * masses[1]
-    return (zero, centre, masses[1], t), (masses[0], zero, zero), penalty, shift, saturated, uniform
+    return (zero, centre, masses[1], t), (masses[0], first, zero), penalty, shift, saturated, uniform
 
 
 @triton.jit
@@ -115,7 +115,11 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
     uniform = given == 0
     done = saturated | uniform | failed
     radius = tl.where(done, 1.0, given)
-    numbers, moments = shrink(tile, env, radius, mean, mean * 0.0 + float("inf"), done, True, FLAGS, BLOCK)
+    start = mean * 0.0 + float("inf")
+    if ((PRIOR | LOOPED) & FLAGS) == 0:  # what all atoms together ask for
+        spread = scatter(tile, env, mean, FLAGS, BLOCK)
+        start = tl.where(spread > 0, mean + tl.sqrt(tl.maximum(spread, 0.0) / radius), start)
+    numbers, moments = shrink(tile, env, radius, mean, start, done, True, FLAGS, BLOCK)
     reach = numbers[2]
     return numbers, moments, (reach * moments[0] - moments[1]) / scale_of, mean * 0.0, saturated, uniform
 

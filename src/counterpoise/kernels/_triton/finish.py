@@ -102,19 +102,38 @@ def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constex
 
 
 @triton.jit
+def foreseen(env, numbers, first, mean):
+    """Return what `_checks` sums for KL in all atoms, from the mean of x and that of y = log e^{t(c − x)} under q."""
+    _, centre, log_mass, t = numbers
+    count = env[2][3]
+    return centre - first / t, (first - log_mass) * count, ((mean - centre) * t + log_mass) * count
+
+
+@triton.jit
 def _checks(
-    x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+    x, p, q, r, y, env, numbers, bound, ahead, k, scale_of,
+    FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
+    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹.
+
+    Of KL they are known ahead, except near the prior, where they would cancel.
+    """
     if (LOOPED | PRIOR) & FLAGS:
         return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+    elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        primal, spent, convex = ahead
+        plain = (env[2][3] == BLOCK) & (tl.abs(numbers[2]) > 0.4)
+        if tl.min(plain.to(tl.int32)) == 0:
+            # computed again, and otherwise: kept since the weights were, it would take the registers of another warp
+            y = tl.fma(x, -numbers[3], numbers[1] * numbers[3])
+            y = tl.maximum(y, -1e30) - numbers[2]
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+        return primal, spent, convex
     else:
         primal = env[2][1] * 0.0
         spent = primal
         convex = primal
         plain = env[2][3] == BLOCK  # all atoms live, and are not asked one by one
-        if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-            plain = plain & (tl.abs(numbers[2]) > 0.4)  # far from the prior, so that nothing cancels in r − 1
         if tl.min(plain.to(tl.int32)) > 0:
             primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
         else:
@@ -135,9 +154,7 @@ def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.con
         m = tl.maximum(h, -1.0)
         convex = 0.5 * m * m + (m - h)
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        above = r - 1
-        if ALL == 0:
-            above = grown(y, r)
+        above = grown(y, r)
         f = r * y - above
         convex = above - y  # s = y
     elif SQUARED & FLAGS:  # polynomials in the roots of r and of the maximum's
@@ -178,7 +195,7 @@ def _put(out, q, inside, FLAGS: tl.constexpr):
 
 @triton.jit
 def write(
-    tile, env, numbers, k, factors, bound, scale_of, out, here,
+    tile, env, numbers, k, factors, bound, ahead, scale_of, out, here,
     FAMILY: tl.constexpr, DETAILS: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Store the weights; return what `_checks` sums, 0 where no details are wanted."""
@@ -193,7 +210,7 @@ def write(
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
             if DETAILS:
-                s1, s2, s3 = _checks(x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
+                s1, s2, s3 = _checks(x, p, q, r, y, env, numbers, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK)
                 primal += s1
                 spent += s2
                 convex += s3
@@ -202,7 +219,9 @@ def write(
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
         if DETAILS:
-            primal, spent, convex = _checks(x, p, q, r, y, env, numbers, bound, k, scale_of, FAMILY, FLAGS, BLOCK)
+            primal, spent, convex = _checks(
+                x, p, q, r, y, env, numbers, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
+            )  # fmt: skip
         _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 

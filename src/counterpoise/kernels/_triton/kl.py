@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from .root import advance
-from .sums import GROWTH, SPREAD, TILT, sums
+from .sums import GROWTH, TILT, scatter, sums
 from .tile import log1p
 
 
@@ -28,7 +28,7 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def solve_kl_ball(tile, env, radius, mean, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return t."""
-    spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
+    spread = scatter(tile, env, mean, FLAGS, BLOCK)
     spread = tl.where(spread > 0, spread, 1.0)
     root = tl.sqrt(radius)
     noise = tl.minimum(4.76837158203125e-07 * (1 + root), root * 0.25)

@@ -25,9 +25,9 @@ LOG2E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def tilted(x, centre, t):
-    """Return z = t(centre − x) in units of log 2, no less than where 2^z vanishes, so that 0 z is 0, and 2^z."""
+    """Return z = t(centre − x) in units of log 2, finite so that 0 z is 0 where 2^z vanishes, and 2^z."""
     steep = t * LOG2E
-    z = tl.maximum(tl.fma(x, -steep, centre * steep), -160.0)
+    z = tl.maximum(tl.fma(x, -steep, centre * steep), -1e30)
     return z, tl.exp2(z)
 
 
@@ -97,8 +97,9 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         rise = w * z
         return total(w), total(rise) * LN2, total(rise * z) * (LN2 * LN2), none
     elif PHASE == GROWTH:
-        z, e = tilted(x, v, u)
-        return total(tl.where(live, p * grown(z * LN2, e), 0.0)), none, none, none
+        # written so that nothing is shared with the tilt: what its branch needs would be kept in registers before it
+        _, e = tilted(x, v, u)
+        return total(tl.where(x * u < float("inf"), p * grown((v - x) * u, e), 0.0)), none, none, none
     elif PHASE == ROOT:  # POWER at k = ½, without its second sum
         square, first = root(x, p, u)
         return square, none, first, none
@@ -166,6 +167,18 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
             c = env[2][3] - a  # counts are exact
         one = unit(env, FLAGS)
         return a * one, b * one, c * one, d * one
+
+
+@triton.jit
+def scatter(tile, env, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return Σ p (x − mean)² for a start: without a prior, dead atoms count as at 1 and are taken out again."""
+    if (PRIOR | LOOPED) & FLAGS:
+        spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
+    else:
+        off = tl.minimum(tile[0], 1.0) - mean
+        count = env[2][3]
+        spread = (total(off * off) - (BLOCK - count) * (1 - mean) * (1 - mean)) / count
+    return spread
 
 
 @triton.jit

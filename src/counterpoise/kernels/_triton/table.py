@@ -12,6 +12,8 @@ class Launch(NamedTuple):
     block: int
     warps: int
     looped: bool
+    registers: int = 0
+    """A thread's at most, of scores alone; 0 leaves it to the compiler."""
 
     @property
     def width(self) -> int:
@@ -22,7 +24,8 @@ class Launch(NamedTuple):
         """Tell the compiler: with more than scores to load it may, left alone, spill to fit another program in."""
         if self.looped:
             return {"num_warps": self.warps, "maxnreg": LOOP_REGISTERS}
-        return {"num_warps": self.warps, **({"maxnreg": min(255, 2048 // self.warps)} if loaded else {})}
+        most = min(255, 2048 // self.warps) if loaded else self.registers
+        return {"num_warps": self.warps, **({"maxnreg": most} if most else {})}
 
 
 ATOMS = {
@@ -38,6 +41,9 @@ PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32}
 
 KL spills there, some 300 bytes a thread, and is faster for it all the same: 78 against 64 % of a copy at 2048 atoms.
 """
+PAIRED = ("project_simplex", "project_capped_simplex", "entmax", "project_ball", "chi_square_ball", "cvar")
+"""Families of which two programs of 16384 atoms share a multiprocessor's 65536 registers, 128 a thread of 8 warps: one
+reads while the other computes. For that up to 128 bytes a thread spill; of the others, too many would."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -63,4 +69,6 @@ def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
     warp = 32 * ATOMS[sort]
     if plain and block > warp:
         warp = 32 * PLAIN.get(sort, ATOMS[sort])
-    return Launch(max(1, min(32, warp // block)), block, max(1, min(16, block // warp)), False)
+    warps = max(1, min(16, block // warp))
+    registers = 128 if plain and warps == 8 and sort in PAIRED else 0
+    return Launch(max(1, min(32, warp // block)), block, warps, False, registers)

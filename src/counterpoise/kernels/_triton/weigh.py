@@ -15,7 +15,7 @@ from .families import (
     PROJECT_SIMPLEX,
     solve,
 )
-from .finish import measure, report, settle, write
+from .finish import foreseen, measure, report, settle, write
 from .sums import first_look, unit
 from .tile import begin, canonical, head, load, places
 
@@ -100,9 +100,12 @@ def weigh_kernel(
     else:
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
     bound = (shift, penalty, given)
+    ahead = (mean * 0.0, mean * 0.0, mean * 0.0)
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        ahead = foreseen(env, numbers, moments[1], mean)
     out = weights + begin(wide, n)
     checks = write(
-        tile, env, numbers, k, factors, bound, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
+        tile, env, numbers, k, factors, bound, ahead, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
     )  # fmt: skip
 
     status = tl.where(empty, 4, tl.where(wrong, 6, 0))
