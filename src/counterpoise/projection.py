@@ -173,36 +173,45 @@ def ball_in_metric(values: Array, radius: float | Array, prior: Array | None) ->
 
 
 def _clip_to_sum(xp: Any, v: Array, p: Array, c: Array, done: Array) -> Array:
-    """Weights clip(v + τp, 0, c) that sum to 1; τ is found three times, from a little below what was found before."""
+    """Weights clip(v + τp, 0, c) that sum to 1; τ is found twice, the second time from the last atom to enter."""
     live = p > 0
     safe = xp.where(live, p, 1.0)
-    top = xp.max(xp.where(live, v / safe, -xp.inf), axis=-1, keepdims=True)
-    top = xp.where(done, 0.0, top)
-    rounding = 64 * float(xp.finfo(v.dtype).eps)
-    v = xp.where(done, 0.0, v)
-    y, origin, tau, near = v, -top, -top, xp.zeros_like(top)
-    for _ in range(3):
-        x = _threshold(xp, y, origin, p, c, done, near)
-        near = rounding * (x + xp.abs(origin))
-        tau = tau + (x - near)
-        y, origin = v + tau * p, xp.zeros_like(top)
-    w = xp.clip(y + near * p, 0.0, c)
+    # in ratios and counted from an atom, its own slack is exact whatever the scale of the values
+    slack, room = xp.where(live, v / safe, -xp.inf), xp.where(live, c / safe, 0.0)
+    slack = slack - xp.where(done, 0.0, xp.max(slack, axis=-1, keepdims=True))
+    slack = xp.where(live & ~done, slack, -1.0)
+    y = _threshold(xp, slack, p, room, done, xp.zeros_like(slack[..., :1]))
+    shift = _last_atom(xp, slack, p, room, y)
+    slack = slack - shift
+    t = slack + _threshold(xp, slack, p, room, done, y + shift)
+    w = xp.where(live & (t >= room), c, xp.minimum(p * xp.clip(t, 0.0, room), c))
     free = xp.where((w > 0) & (w < c), p, 0.0)
     short = 1 - xp.sum(w, axis=-1, keepdims=True)
     total = xp.sum(free, axis=-1, keepdims=True)
     return xp.clip(w + xp.where(total > 0, short * free / xp.where(total > 0, total, 1.0), 0.0), 0.0, c)
 
 
-def _threshold(xp: Any, v: Array, origin: Array, p: Array, c: Array, done: Array, near: Array) -> Array:
-    """Root x ≥ 0 of Σ clip(v + (origin + x)p, 0, c) = 1, looked for from ``near``; 0 where that sum is 1 at x = 0."""
-    reduce, eps = Reduce(xp, None), float(xp.finfo(v.dtype).eps)
+def _last_atom(xp: Any, slack: Array, p: Array, room: Array, y: Array) -> Array:
+    """Return the slack of the last atom that enters before the root, y being known to a rounding of its size."""
+    rounding = 8 * float(xp.finfo(y.dtype).eps) * y
+    below, at = (
+        xp.min(xp.where(-slack <= end, slack, 0.0), axis=-1, keepdims=True) for end in (y - rounding, y + rounding)
+    )
+    filled = xp.sum(p * xp.clip(slack - at, 0.0, room), axis=-1, keepdims=True)
+    return xp.where(filled <= 1, at, below)
 
-    def residual(x: Array) -> tuple[Array, Array]:
-        t = v + (origin + x) * p
-        filled, rising = reduce.sum(xp.clip(t, 0.0, c), (xp.astype((t > 0) & (t < c), p.dtype), p))
+
+def _threshold(xp: Any, slack: Array, p: Array, room: Array, done: Array, near: Array) -> Array:
+    """Root y ≥ 0 of Σ p clip(slack + y, 0, room) = 1, looked for from ``near``; 0 where that sum is 1 at y = 0."""
+    reduce, eps = Reduce(xp, None), float(xp.finfo(slack.dtype).eps)
+
+    def residual(y: Array) -> tuple[Array, Array]:
+        t = slack + y
+        inside = xp.clip(t, 0.0, room)
+        filled, rising = reduce.sum((inside, p), (xp.astype((t > 0) & (t < room), p.dtype), p))
         short = filled - 1
-        # less than a rounding of x makes up for: bisection would go on for thirty steps
-        return xp.where(xp.abs(short) <= 2 * eps * x * rising, 0.0, short), rising
+        # less than a rounding of y makes up for: bisection would go on for thirty steps
+        return xp.where(xp.abs(short) <= 2 * eps * y * rising, 0.0, short), rising
 
     empty, _ = residual(xp.zeros_like(near))
     done = done | (empty >= 0)
@@ -210,8 +219,8 @@ def _threshold(xp: Any, v: Array, origin: Array, p: Array, c: Array, done: Array
     missing = xp.where(done, 1.0, -empty / xp.where(total > 0, total, 1.0))
     noise = xp.zeros_like(missing) + 2 * eps
     # no weight exceeds 1: once all are there or at their cap, they sum to 1 at least
-    full = xp.where(p > 0, (xp.minimum(c, 1.0) - (v + origin * p)) / xp.where(p > 0, p, 1.0), 0.0)
+    full = xp.where(p > 0, xp.minimum(room, 1 / xp.where(p > 0, p, 1.0)) - slack, 0.0)
     low, high = 0.5 * missing, 2 * xp.maximum(missing, xp.max(full, axis=-1, keepdims=True))
     start = xp.where((near > low) & (near < high) & ~done, near, missing)
-    (x,) = find_root(xp, residual, start, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
-    return xp.where(done, 0.0, x)
+    (y,) = find_root(xp, residual, start, low=low, high=high, done=done, noise=noise, steps=4 * STEPS)
+    return xp.where(done, 0.0, y)

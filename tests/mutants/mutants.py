@@ -114,7 +114,7 @@ MUTANTS = {
     ),
     "ball binds too late": ("projection.py", "(bound.multiplier <= penalty)", "(bound.multiplier <= 2 * penalty)"),
     "masked atoms in the metric": ("projection.py", "xp.astype(v != -xp.inf, v.dtype)", "xp.ones_like(v)"),
-    "threshold found once": ("projection.py", "for _ in range(3):", "for _ in range(1):"),
+    "threshold found once": ("projection.py", "    slack = slack - shift\n", "    shift = 0 * shift\n"),
     "threshold of products found once": (
         "_solvers/metric.py",
         "_smallest(xp, near, edge, done) * near.p",
@@ -126,6 +126,7 @@ MUTANTS = {
         "radius * whole - (1 + radius) * outside",
         "radius * whole - outside",
     ),
+    "weights less than a rounding": ("_solvers/metric.py", "return xp.where(huge, centred, v)", "return v"),
     "prior of dead atoms divides": ("_solvers/metric.py", "    p = xp.where(live, p, 0.0)\n", ""),
     # density ratios
     "left out of one sample only": ("ratios/ulsif.py", "(n_t * u - c) / (n_t - 1), (n_t * v - e) / (n_t - 1)", "u, v"),

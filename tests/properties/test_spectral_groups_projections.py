@@ -145,15 +145,16 @@ def test_projections_obey_their_optimality_conditions(problem, cap, scale):
         assert free.size == 0 or (shift[at_cap] <= free.min() + rounding).all()
 
 
-def thresholded(v, p, cap=np.inf, radius=None):
-    """Project in float64 and products by halving τ two hundred times: w = clip(v + τp, 0, c)/s."""
+def thresholded(v, p, radius=None):
+    """Project in float64 and products by halving τ two hundred times: w = (v + τp)₊/s."""
     v, p = v.astype(float), p.astype(float) / p.astype(float).sum()
 
     def at(tau):
-        return np.clip(v + tau * p, 0, cap)
+        return np.maximum(v + tau * p, 0)
 
     def root(excess):
-        low, high = -2 * (1 + np.abs(v).max()) / p.min(), 2 * (1 + np.abs(v).max()) / p.min()
+        high = 2 * (1 + np.abs(v).max()) / p.min() * (1 + (radius or 1.0) ** -0.5)  # a small ball is met from afar
+        low = -high
         for _ in range(200):
             middle = (low + high) / 2
             low, high = (middle, high) if excess(at(middle)) < 0 else (low, middle)
@@ -173,15 +174,31 @@ def test_projections_err_by_a_rounding_however_many_decades_the_prior_spans(data
     prior = np.asarray([10 ** (-decades * data.draw(unit)) for _ in range(n)], dtype=np.float32)
     scale = data.draw(st.sampled_from([prior, np.sqrt(prior), np.ones(n)]))
     values = np.asarray([data.draw(st.floats(-2, 2, width=32)) for _ in range(n)] * scale, dtype=np.float32)
-    cap, radius = np.float32(1.5 / n), data.draw(st.sampled_from([1e-3, 0.3, 10.0]))
+    radius = data.draw(st.sampled_from([1e-3, 0.3, 10.0]))
     bound = 32 * np.finfo(np.float32).eps  # of weights and values of about 1
     for found, exact in (
         (cp.project_simplex(values, prior=prior), thresholded(values, prior)),
-        (cp.project_capped_simplex(values, cap=float(cap), prior=prior), thresholded(values, prior, cap=float(cap))),
         (cp.project_ball(values, cp.ChiSquare(), radius, prior=prior), thresholded(values, prior, radius=radius)),
     ):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, exact, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e9, 1e16, 1e23, 1e30])
+def test_projections_in_float32_are_those_in_float64_at_any_scale(scale):
+    """A weight of 1 may be far less than a rounding of the values."""
+    rng = np.random.default_rng(4)
+    values = np.concatenate([rng.normal(size=(40, 7)), rng.integers(-2, 3, size=(40, 7))]) * scale
+    values, prior = values.astype(np.float32), (rng.random((80, 7)) + 0.01).astype(np.float32)
+    for function in (
+        cp.project_simplex,
+        lambda v, prior: cp.project_capped_simplex(v, cap=1.5, prior=prior),
+        lambda v, prior: cp.project_ball(v, cp.ChiSquare(), 0.4, prior=prior),
+        lambda v, prior: cp.project_ball(v, cp.ChiSquare(), 9.0, prior=prior),
+    ):
+        exact = function(values.astype(float), prior=prior.astype(float))
+        np.testing.assert_allclose(function(values, prior=prior), exact, rtol=0, atol=3e-6)
+        np.testing.assert_allclose(exact.sum(axis=-1), 1, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("with_prior", [False, True])

@@ -50,8 +50,8 @@ def project_in_metric(values: Array, prior: Array, radius: float | Array | None 
 
     v = xp.where(live & ~infinite & ~bad, v, 0.0)
     one = _power(xp, xp.max(xp.abs(v), axis=-1, keepdims=True))
-    inner = Atoms(v * one, xp.where(infinite & ~at_top, 0.0, p))
-    w = _shrunk(xp, inner, _onto_simplex(xp, one), done)
+    inner = Atoms(_from_top(xp, v, p, one), xp.where(infinite & ~at_top, 0.0, p))
+    w = _shrunk(xp, inner, _onto_simplex(xp, xp.ones_like(one)), done)
     total = one
     if radius is not None:
         given = amount(xp, "radius", radius, v)
@@ -85,6 +85,18 @@ def _power(xp: Any, size: Array) -> Array:
         factor = xp.where(size > 2.0**k, 2.0**-k * same, same)
         one, size, k = one * factor, size * factor, k // 2
     return one
+
+
+def _from_top(xp: Any, v: Array, p: Array, one: Array) -> Array:
+    """Count values of which 1 is less than a rounding from the largest v/p, and no further than weights reach."""
+    safe = xp.where(p > 0, p, 1.0)
+    slack = xp.where(p > 0, v * one / safe, -xp.inf)
+    peak = xp.max(slack, axis=-1, keepdims=True)
+    slack = xp.where(p > 0, slack - xp.where(peak > -xp.inf, peak, 0.0), 0.0)
+    least = -2 / xp.maximum(xp.max(xp.where(slack == 0, p, 0.0), axis=-1, keepdims=True), _tiny(xp, p))
+    centred = p * (xp.maximum(slack, least * one) / one)
+    huge = xp.max(xp.abs(v), axis=-1, keepdims=True) * float(xp.finfo(v.dtype).eps) > 1
+    return xp.where(huge, centred, v)
 
 
 def _normalised(xp: Any, w: Array) -> Array:
