@@ -41,7 +41,7 @@ def project_simplex(
     Notes
     -----
     The Triton kernels of the three projections divide by the prior: where it spans decades they lose as many digits,
-    which ``impl="reference"`` does not.
+    which ``impl="reference"`` does not unless there are caps; float64 has digits to spare.
 
     Examples
     --------
