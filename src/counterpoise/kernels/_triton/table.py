@@ -39,7 +39,8 @@ The fewer there are the more of a step is what it costs whatever it sums, and th
 PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32}
 """The same, forward, of rows longer than a warp's atoms where nothing but scores is loaded.
 
-KL spills there, some 300 bytes a thread, and is faster for it all the same: 78 against 64 % of a copy at 2048 atoms.
+KL spills there, up to 240 bytes a thread, and was faster for it all the same when it spilled 300: 78 against 64 % of a
+copy at 2048 atoms.
 """
 PAIRED = ("project_simplex", "project_capped_simplex", "entmax", "project_ball", "chi_square_ball", "cvar")
 """Families of which two programs of 16384 atoms share a multiprocessor's 65536 registers, 128 a thread of 8 warps: one

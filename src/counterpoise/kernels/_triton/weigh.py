@@ -39,6 +39,35 @@ def _amounts(amounts, amount, row, here, FAMILY: tl.constexpr, PER_ROW: tl.const
 
 
 @triton.jit
+def _scaled(
+    tile, env, solved, bad, given, mean, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Return what brings the weights' sum to 1, NaN where the row is bad, the dual's numbers, and KL's sums ahead."""
+    numbers, moments, penalty, shift = solved
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        size = moments[0]  # Σ p e^y, already summed
+    elif FAMILY == CAPPED_SIMPLEX:
+        size = numbers[2]  # likewise
+    else:
+        size = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
+    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        inner, first, outside = moments
+        shift = numbers[1] + (first + size * outside) / tl.where(inner > 0, inner, 1.0)
+        if FAMILY == CHI_BALL:
+            penalty = tl.where(size > 0, size, 1.0) / scale_of
+    size = tl.where(size > 0, size, 1.0)
+    if FAMILY == CAPPED_SIMPLEX:
+        free = numbers[3]
+        factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
+    else:
+        factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
+    ahead = (mean * 0.0, mean * 0.0, mean * 0.0)
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        ahead = foreseen(env, numbers, moments[1], mean)
+    return factors, (shift, penalty, given), ahead
+
+
+@triton.jit
 def weigh_kernel(
     scores, prior, mask, caps, lengths, amounts, weights, value_out, numbers_out, status_out,
     rows, n, stride_scores, stride_prior, stride_mask, stride_caps, amount, cap, exponent, scale_of,
@@ -80,29 +109,11 @@ def weigh_kernel(
     )  # fmt: skip
     numbers = settle(numbers, saturated, uniform, FAMILY)
 
-    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        size = moments[0]  # Σ p e^y, already summed
-    elif FAMILY == CAPPED_SIMPLEX:
-        size = numbers[2]  # likewise
-    else:
-        size = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
-    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-        inner, first, outside = moments
-        shift = numbers[1] + (first + size * outside) / tl.where(inner > 0, inner, 1.0)
-        if FAMILY == CHI_BALL:
-            penalty = tl.where(size > 0, size, 1.0) / scale_of
     empty = empty & (marks == 0)
     bad = tl.where(failed & (empty == 0), float("nan"), 0.0)
-    size = tl.where(size > 0, size, 1.0)
-    if FAMILY == CAPPED_SIMPLEX:
-        free = numbers[3]
-        factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
-    else:
-        factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
-    bound = (shift, penalty, given)
-    ahead = (mean * 0.0, mean * 0.0, mean * 0.0)
-    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        ahead = foreseen(env, numbers, moments[1], mean)
+    factors, bound, ahead = _scaled(
+        tile, env, (numbers, moments, penalty, shift), bad, given, mean, k, scale_of, FAMILY, FLAGS, BLOCK
+    )  # fmt: skip
     out = weights + begin(wide, n)
     checks = write(
         tile, env, numbers, k, factors, bound, ahead, scale_of, out, here, FAMILY, DETAILS, FLAGS, BLOCK
