@@ -47,6 +47,36 @@ def _bound(x, one, amount, delta, done):
 
 
 @triton.jit
+def _recounted(tile, env, delta, amount, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return what `shrink` does, counted from the last atom below δ.
+
+    An atom with most of the prior may matter though δ is above it by less than a rounding: there are no more than 16
+    distances so near, and those that are found to be beyond δ are dropped again.
+    """
+    zero = amount * 0.0
+    limit = delta * (1 + 4 * ROUNDING)
+    atom = zero
+    inner = zero
+    around = zero
+    far = zero
+    last = zero
+    more = 1
+    while more > 0:
+        atom, _, _, _ = sums(tile, env, limit, zero, 0.0, BELOW, FLAGS, BLOCK)
+        inner, around, far, _ = sums(tile, env, limit, atom, 0.0, MOMENTS, FLAGS, BLOCK)
+        spread = zero
+        if BALL:
+            middle = atom + around / tl.where(inner > 0, inner, 1.0)
+            spread, _, _, _ = sums(tile, env, limit, middle, 0.0, SPREAD, FLAGS, BLOCK)
+        last = _edge((inner, around, far), spread, amount, BALL)
+        over = (atom >= delta) & (last <= 0)
+        limit = tl.where(over, atom, limit)
+        more = tl.max(over.to(tl.int32))
+    reach = tl.where(last < float("inf"), last, tl.where(delta < float("inf"), limit - atom, 1.0))
+    return (limit, atom, reach, zero + 1.0), (inner, around, far)
+
+
+@triton.jit
 def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return (δ, the atom below it, reach, 1), for weights p(reach − (x − atom))₊ on {x < δ}, and that set's moments.
 
@@ -98,28 +128,7 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
         stop = stop | ended
         steps += 1
     if PRIOR & FLAGS:
-        # an atom with most of the prior may matter though δ is above it by less than a rounding: there are no more
-        # than 16 distances so near, and those that are found to be beyond δ are dropped again
-        limit = delta * (1 + 4 * ROUNDING)
-        atom = zero
-        inner = zero
-        around = zero
-        far = zero
-        last = zero
-        more = 1
-        while more > 0:
-            atom, _, _, _ = sums(tile, env, limit, zero, 0.0, BELOW, FLAGS, BLOCK)
-            inner, around, far, _ = sums(tile, env, limit, atom, 0.0, MOMENTS, FLAGS, BLOCK)
-            spread = zero
-            if BALL:
-                middle = atom + around / tl.where(inner > 0, inner, 1.0)
-                spread, _, _, _ = sums(tile, env, limit, middle, 0.0, SPREAD, FLAGS, BLOCK)
-            last = _edge((inner, around, far), spread, amount, BALL)
-            over = (atom >= delta) & (last <= 0)
-            limit = tl.where(over, atom, limit)
-            more = tl.max(over.to(tl.int32))
-        reach = tl.where(last < float("inf"), last, tl.where(delta < float("inf"), limit - atom, 1.0))
-        return (limit, atom, reach, zero + 1.0), (inner, around, far)
+        return _recounted(tile, env, delta, amount, BALL, FLAGS, BLOCK)
     else:
         reach = tl.where(delta < float("inf"), delta, 1.0)
         return (delta, zero, reach, zero + 1.0), (mass, first, outside)
