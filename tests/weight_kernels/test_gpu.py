@@ -97,7 +97,7 @@ def test_direct_launches_give_what_triton_s_give(family, with_prior, offset, n, 
         patch.setattr(direct, "watched", lambda _: True)
         by_triton = found()
     found()  # compiles nothing, and is kept
-    monkeypatch.setattr(direct.Plan, "ordinary", None)
+    monkeypatch.setattr(direct.Plan, "by_triton", None)
     assert all(map(torch.equal, found(), by_triton))
 
 
