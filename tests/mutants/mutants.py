@@ -293,17 +293,24 @@ MUTANTS = {
     "dtypes unseen": ("kernels/_triton/direct.py", "(kernel, device, self.dtypes, ", "(kernel, device, "),
     "strides of a call unseen": (
         "kernels/_seen.py",
-        "return a.dtype, a.shape, a.stride(), a.device",
-        "return a.dtype, a.shape, a.device",
+        "scores.shape, scores.stride(), scores.device",
+        "scores.shape, scores.device",
     ),
-    "who requires grad unseen": ("kernels/_seen.py", "refused = torch.is_grad_enabled() and", "refused = False and"),
+    "strides of a prior unseen": ("kernels/_seen.py", "a.shape, a.stride(), a.device", "a.shape, a.device"),
+    "who requires grad unseen": ("kernels/_seen.py", "a.device, a.requires_grad)", "a.device)"),
+    "whether grads are asked for unseen": ("kernels/_seen.py", "[*key, torch.is_grad_enabled()]", "[*key]"),
     "copies taken for the given": ("kernels/_seen.py", " or a.data_ptr() != row.data_ptr()", ""),
     "a derivative of broadcast scores": (
         "kernels/_seen.py",
         "tuple(given[0].shape) == (*batch, rows.scores.shape[1])",
         "True",
     ),
-    "values where the rates are": ("kernels/_triton/call.py", "self.values_at = 4 *", "self.values_at = 3 *"),
+    "values where the rates are": (
+        "kernels/_triton/call.py",
+        "self.value_at, self.status_at = 16 *",
+        "self.value_at, self.status_at = 12 *",
+    ),
+    "status where Triton sees no sixteen": ("kernels/_triton/call.py", "unused = -(5 * first) %", "unused = 0 *"),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),
     "residual of nothing": (

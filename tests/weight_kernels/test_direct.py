@@ -135,21 +135,17 @@ def test_what_is_launched_directly_is_what_triton_would_launch(problem, device, 
     spec, rows, up = problem
     numbers, out = torch.zeros(4, len(rows.scores)), []
     weighing = device.call.Weighing(spec, rows, rows.scores.shape[:1])
-    read, floats = weighing.inputs(rows), (spec.amount, spec.cap)
+    arrays = rows[:1] if weighing.alone else device.call._inputs(rows)
 
     def solved():
-        weights, table, status = weighing.solved(read, floats)
-        out.append([weights, table[4], table[:4], status])
-
-    def projected():
-        weights, _, table, _ = weighing.projected(read, floats)
-        out.append([weights, table[4], table[:4], table[4]])
+        weights, table = weighing.run(arrays, spec.amount, spec.cap)
+        value, *_, status = weighing.parts(table)
+        out.append([weights, value, table, status])
 
     every = range(6)
     for run, same in (
         (lambda: out.append([*device.call.weigh_rows(spec, rows)]), every),
         (solved, every),
-        (projected, every),
         (lambda: out.append([device.call.pull_rows(spec, rows, rows.scores, numbers, up, True)]), (0, 2, 3, 4, 5)),
     ):
         ordinary, direct = both(device, run, monkeypatch)
@@ -235,9 +231,20 @@ def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkey
     if isinstance(last, tuple):
         assert given[7] == last.value.data_ptr() and given[8] == last.multiplier.data_ptr()
         assert given[9] == last.status.data_ptr()
+        assert not any(pointer % 16 for pointer in given[6:10])  # nothing is compiled anew for it
     if scores.requires_grad:
         (gradient,) = torch.autograd.grad(weights, scores, torch.ones_like(weights))
         assert gradient.shape == scores.shape
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "at"), [("prior", torch.float32, 13), ("mask", torch.bool, 14), ("cap", torch.float32, 15)]
+)
+def test_strides_are_those_of_each_call(device, name, dtype, at):
+    for wide in (0, 0, 16, 16, 0):
+        other = array((3, 16), dtype, 0, wide)
+        kernels.project_capped_simplex(torch.zeros(3, 16), **{"cap": 0.5, name: other})
+        assert device.log[-1][4][at] == other.stride(0)
 
 
 def test_a_view_that_is_negated_lazily_is_negated(device):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import counterpoise as cp
 
-from ._op import Eager, apply_eagerly, differentiated, eager, weigh
+from ._op import apply_eagerly, differentiated, eager, weigh
 from ._seen import key_of, remember, seen
 from ._spec import Options, make_rows
 
@@ -19,14 +19,13 @@ def weights_of(
     key = key_of(scores, family, options, amount[1], cap, exponent) if eager() else None
     kept = seen(key)
     if kept is not None:
-        read, floats = kept.read(scores, options, amount[1], cap)
+        given = kept.read(scores, options, amount[1], cap)
         if not differentiated(scores):
-            return kept.weighing.projected(read, floats)[0]  # type: ignore[no-any-return]
+            return kept.weighing.run(*given)[0]  # type: ignore[no-any-return]
         if kept.whole:
-            spec = kept.spec if kept.spec.cap == floats[1] else kept.spec._replace(cap=floats[1])
+            spec = kept.spec if kept.spec.cap == given[2] else kept.spec._replace(cap=given[2])
             caps = cap if isinstance(cap, Tensor) else None
-            problem = Eager(spec, options[0], caps, kept.weighing.projected, read, floats)
-            return apply_eagerly(scores, problem)  # type: ignore[no-any-return]
+            return apply_eagerly(scores, (spec, options[0], caps, kept.weighing, given, None))  # type: ignore[no-any-return]
     spec, rows, batch = make_rows(name, scores, family, options, amount, cap, exponent)
     weights = weigh(spec, rows).weights
     if key is not None and kept is None:
@@ -41,16 +40,15 @@ def solution_of(
     key = key_of(losses, family, options, amount[1], 1.0, exponent) if eager() else None
     kept = seen(key)
     if kept is not None:
-        read, floats = kept.read(losses, options, amount[1], 1.0)
+        given = kept.read(losses, options, amount[1], 1.0)
         if not differentiated(losses):
-            weights, table, status = kept.weighing.solved(read, floats)
-            multiplier, shift, gap, _, value = table.unbind()
-            return cp.Solution(weights, value, multiplier, shift, gap, status)
+            weights, table = kept.weighing.run(*given)
+            return cp.Solution(weights, *kept.weighing.parts(table))
         if kept.whole:
-            problem = Eager(kept.spec, options[0], None, kept.weighing.weighed, read, floats)
-            weights, value = apply_eagerly(losses, problem)
-            multiplier, shift, gap, _ = problem.numbers.unbind()
-            return cp.Solution(weights, value, multiplier, shift, gap, problem.status)
+            constants: list[Tensor] = []
+            problem = (kept.spec, options[0], None, kept.weighing, given, constants)
+            weights, constants[0] = apply_eagerly(losses, problem)
+            return cp.Solution(weights, *constants)
     spec, rows, batch = make_rows("losses", losses, family, options, amount, 1.0, exponent)
     weights, value, table, status = weigh(spec, rows)
     if key is not None and kept is None:

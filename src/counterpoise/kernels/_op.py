@@ -5,7 +5,6 @@ Eager calls go to the implementation directly; compiled ones to the op, whose it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -65,41 +64,49 @@ class Weigh(torch.autograd.Function):
                 status.unflatten(0, (size, -1))), (0, 0, 0, 0)  # fmt: skip
 
 
-class Eager:
-    """A problem on its way through `EagerWeigh`; what has no derivative is left here, as torch wraps every output."""
+class First:
+    """What `_triton.call.Weighing` is to later calls."""
 
-    __slots__ = ("caps", "given", "numbers", "prior", "solve", "spec", "status")
-    numbers: Tensor
-    status: Tensor
+    def run(self, spec: Spec, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return weights and numbers."""
+        self.out = weigh_rows(spec, rows)
+        return self.out.weights, self.out.numbers
 
-    def __init__(
-        self, spec: Spec, prior: Tensor | None, caps: Tensor | None, solve: Callable[..., Any], *given: Any
-    ) -> None:
-        self.spec, self.prior, self.caps, self.solve, self.given = spec, prior, caps, solve, given
+    def parts(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the value and what has no derivative."""
+        return self.out.value, numbers, self.out.status
 
 
 class EagerWeigh(torch.autograd.Function):
     """The same where no transform is active: torch binds a function with `setup_context` to its signature each call.
 
-    The scores may have any shape in which all axes but the last are the batch.
+    The scores may have any shape in which all axes but the last are the batch. The value is returned where there is a
+    list for what has no derivative, as torch wraps every output.
     """
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, problem: Eager) -> Any:
-        weights, value, problem.numbers, problem.status = problem.solve(*problem.given)
-        ctx.spec = problem.spec
-        ctx.save_for_backward(scores, problem.prior, problem.caps, weights, problem.numbers)
+    def forward(ctx: Any, scores: Tensor, problem: tuple[Any, ...]) -> Any:
+        ctx.spec, prior, caps, weighing, given, constants = problem
+        weights, numbers = weighing.run(*given)
+        if prior is None and caps is None:
+            ctx.save_for_backward(scores, weights, numbers)
+        else:
+            ctx.save_for_backward(scores, weights, numbers, prior, caps)
+        if constants is None:
+            return weights
         ctx.set_materialize_grads(False)
-        return weights if value is None else (weights, value)
+        constants += weighing.parts(numbers)
+        return weights, constants[0]
 
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
-        saved = scores, prior, caps, weights, numbers = ctx.saved_tensors
+        scores, weights, numbers, *others = ctx.saved_tensors
+        prior, caps = others or (None, None)
         shape, n = weights.shape, weights.shape[-1]
-        if len(shape) == 2 and all(a is None or len(a.shape) == 2 for a in (prior, caps)):
-            return _gradient(ctx.spec, saved, up, up_value), None
+        if len(shape) == 2 and all(a is None or len(a.shape) == 2 for a in others):
+            return _gradient(ctx.spec, (scores, prior, caps, weights, numbers), up, up_value), None
         prior, caps = (None if a is None else flat(a, shape) for a in (prior, caps))
-        saved = (scores.reshape(-1, n), prior, caps, weights.reshape(-1, n), numbers.reshape(len(numbers), -1))
+        saved = (scores.reshape(-1, n), prior, caps, weights.reshape(-1, n), numbers)
         up = None if up is None else up.reshape(-1, n)
         up_value = None if up_value is None else up_value.reshape(-1)
         gradient = _gradient(ctx.spec, saved, up, up_value)
@@ -146,23 +153,22 @@ class Pull(torch.autograd.Function):
         return out.unflatten(0, (info.batch_size, -1)), 0
 
 
+_VALUE = Spec("value", 0.0, 0.0, 0.0, torch.float32, "auto")
+
+
 def _gradient(spec: Spec, saved: Any, up: Tensor | None, up_value: Tensor | None) -> Tensor | None:
     """Return the scores' gradient from those of the weights and the value."""
     scores, prior, caps, weights, numbers = saved
+    pull: Any = Pull.forward
+    if torch.is_grad_enabled() or not eager():  # somebody may differentiate or map what follows
+        pull, numbers = Pull.apply, numbers.flatten()[: 4 * len(weights)].view(4, -1)  # of a table
     total = None
     if up is not None:
-        total = _pulled(spec, up, scores, prior, caps, weights, numbers)
+        total = pull(spec, False, up, scores, prior, caps, weights, numbers)
     if up_value is not None:
-        along = _pulled(spec._replace(family="value"), up_value, scores, None, None, weights, numbers)
+        along = pull(_VALUE, False, up_value, scores, None, None, weights, numbers)
         total = along if total is None else total + along
     return total
-
-
-def _pulled(spec: Spec, *arrays: Any) -> Tensor:
-    """Pull back; through the function where somebody may differentiate or map that."""
-    if torch.is_grad_enabled() or not eager():
-        return Pull.apply(spec, False, *arrays)  # type: ignore[no-any-return, no-untyped-call]
-    return Pull.forward(spec, False, *arrays)
 
 
 def _folded(size: int, in_dims: Any, arrays: Any) -> list[Tensor | None]:
@@ -247,9 +253,10 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
     if _transformed():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     if differentiated(rows.scores):
-        problem = Eager(spec, rows.prior, rows.caps, weigh_rows, spec, rows)
-        weights, value = EagerWeigh.apply(rows.scores, problem)  # type: ignore[no-untyped-call]
-        return Weighed(weights, value, problem.numbers, problem.status)
+        constants: list[Tensor] = []
+        problem = (spec, rows.prior, rows.caps, First(), (spec, rows), constants)
+        weights, constants[0] = EagerWeigh.apply(rows.scores, problem)  # type: ignore[no-untyped-call]
+        return Weighed(weights, *constants)
     return weigh_rows(spec, rows)
 
 

@@ -33,35 +33,36 @@ class Seen(NamedTuple):
 
     def read(
         self, scores: Tensor, options: Options, amount: _Number, cap: _Number
-    ) -> tuple[tuple[Tensor, ...], tuple[float, float]]:
+    ) -> tuple[tuple[Tensor, ...], float, float]:
         """Return the arrays that the kernel reads, as `_triton.call` lists them, and the two numbers."""
         if self.weighing.alone:
-            return (scores,), (float(amount), float(cap))
+            return (scores,), float(amount), float(cap)
         others = (options[0], options[1], cap, options[2], amount)
         arrays = (scores, *[a if isinstance(a, Tensor) else scores for a in others])
-        return arrays, (
-            0.0 if isinstance(amount, Tensor) else float(amount), 1.0 if isinstance(cap, Tensor) else float(cap),
+        return (
+            arrays, 0.0 if isinstance(amount, Tensor) else float(amount),
+            1.0 if isinstance(cap, Tensor) else float(cap),
         )  # fmt: skip
 
 
 def key_of(
     scores: Any, family: str, options: Options, amount: _Number, cap: _Number, exponent: float
 ) -> tuple[Any, ...]:
-    """Return all that a check could ask of the arguments."""
+    """Return all that a check could ask of the arguments; a subclass of tensors may be anything."""
     prior, mask, lengths, out_dtype, impl = options
-    key = (family, exponent, out_dtype, impl, *_described(scores))
+    if type(scores) not in _TENSORS or scores.is_neg():
+        return (type(scores),)
+    key = (family, exponent, out_dtype, impl, scores.dtype, scores.shape, scores.stride(), scores.device)
     if prior is None and mask is None and lengths is None and type(amount) in _NUMBERS and type(cap) in _NUMBERS:
         return key
-    others = (prior, mask, lengths, amount, cap)
-    refused = torch.is_grad_enabled() and any([isinstance(a, Tensor) and a.requires_grad for a in others])
-    return (*key, refused, *map(_described, others))
-
-
-def _described(a: Any) -> Any:
-    """Return what is known of an argument without its values; a subclass of tensors may be anything."""
-    if type(a) not in _TENSORS or a.is_neg():
-        return (type(a),)
-    return a.dtype, a.shape, a.stride(), a.device
+    known: list[Any] = [*key, torch.is_grad_enabled()]
+    others: tuple[Any, ...] = (prior, mask, lengths, amount, cap)
+    for a in others:
+        if type(a) in _TENSORS and not a.is_neg():
+            known += (a.dtype, a.shape, a.stride(), a.device, a.requires_grad)
+        else:
+            known.append(type(a))
+    return tuple(known)
 
 
 def seen(key: tuple[Any, ...] | None) -> Seen | None:

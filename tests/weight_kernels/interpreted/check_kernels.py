@@ -5,6 +5,7 @@ On the CPU it needs TRITON_INTERPRET=1 before triton is imported, hence a proces
 
 import math
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -284,26 +285,41 @@ def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
     assert torch.equal(gradient, solution.weights)
 
 
-@pytest.mark.parametrize("shape", [(5, 11), (11,), (2, 3, 11)], ids=str)
-@pytest.mark.parametrize(
-    ("verb", "divergence"), [("penalized", cp.KL()), ("constrained", cp.ChiSquare()), ("cvar", None)], ids=str
-)
-def test_a_call_like_one_before_gives_what_that_one_gave(verb, divergence, shape):
+AGAIN = {
+    "penalized": ((5, 11), lambda x, **k: kernels.penalized(x, cp.KL(), 0.4, **k)),
+    "constrained": ((2, 3, 11), lambda x, **k: kernels.constrained(x, cp.ChiSquare(), 0.4, **k)),
+    "cvar": ((11,), lambda x, **k: kernels.cvar(x, 0.4, **k)),
+    "project_ball": ((2, 3, 11), lambda x, **k: kernels.project_ball(x, 0.4, **k)),
+    "project_capped_simplex": ((5, 11), lambda x, **k: kernels.project_capped_simplex(x, cap=0.7, **k)),
+}
+
+
+@pytest.mark.parametrize("verb", AGAIN)
+def test_a_call_like_one_before_has_its_solution_and_gradients(verb):
+    shape, solve = AGAIN[verb]
     losses, prior = (a.to(DEVICE).view(-1, 11) for a in random(6, 11, seed=13, dtype=torch.float32))
     losses = losses[: math.prod(shape[:-1])].view(shape)
-    solve = getattr(kernels, verb)
-    arguments = (0.4,) if divergence is None else (divergence, 0.4)
     for options in ({}, {"prior": prior[:1], "mask": prior[1] > 0.3}):
         options = {key: a.view(11) if len(shape) == 1 else a for key, a in options.items()}
         results = []
         for _ in range(2):
             leaf = losses.clone().requires_grad_()
-            solution = solve(leaf, *arguments, impl="triton", **options)
-            (gradient,) = torch.autograd.grad(solution.value.sum() + (solution.weights**2).sum(), leaf)
+            fields = returned(solve(leaf, impl="triton", **options))
+            loss = sum((field**2).sum() for field in fields if field.requires_grad)
+            (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+            ups = torch.stack([torch.ones_like(losses), losses])
+            pull = partial(torch.autograd.grad, fields[0], leaf, retain_graph=True)
+            many = torch.func.vmap(lambda up: pull(up)[0])(ups)  # noqa: B023
+            assert torch.equal(many[1], pull(losses)[0])
             with torch.no_grad():
-                results.append([*solution, gradient, *solve(leaf, *arguments, impl="triton", **options)])
+                again = returned(solve(leaf, impl="triton", **options))
+            assert all(torch.equal(a, b) for a, b in zip(fields, again, strict=True))
+            results.append([*fields, gradient, many])
         assert len(_seen._SEEN) and all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-        assert all(torch.equal(a, b) for a, b in zip(results[0][:6], results[0][7:], strict=True))
+
+
+def returned(out):
+    return out if isinstance(out, cp.Solution) else [out]
 
 
 def test_float64_is_refused():

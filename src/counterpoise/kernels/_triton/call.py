@@ -3,7 +3,10 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import torch
@@ -23,6 +26,7 @@ _FAMILY = {
     "project_capped_simplex": f.CAPPED_SIMPLEX,
 }  # fmt: skip
 _PLANS: dict[tuple, Any] = {}
+split = torch.unsafe_split_with_sizes
 MOST = 4096
 """Plans that are kept; beyond, all are forgotten, and what was compiled for them is not."""
 
@@ -80,7 +84,7 @@ def weigh_rows(spec: Spec, rows: Rows, launch: Launch | None = None) -> Weighed:
     rows = Rows(*map(_adjacent, rows))
     key = (spec.family, spec.exponent, spec.dtype, launch, rows.scores.device, *map(_described, rows))
     weighing = _PLANS.get(key) or _kept(key, Weighing(spec, rows, rows.scores.shape[:1], launch))
-    return weighing.weighed(weighing.inputs(rows), (float(spec.amount), float(spec.cap)))
+    return weighing.weighed(rows, (float(spec.amount), float(spec.cap)))
 
 
 def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...]) -> Weighing | None:
@@ -98,10 +102,13 @@ def _inputs(rows: Rows) -> tuple[torch.Tensor, ...]:
 class Weighing:
     """The forward kernel for calls whose arguments differ in their values only.
 
-    Multiplier, shift, gap, rate and value are five rows of one allocation, as long as nobody needs them apart.
+    Multiplier, shift, gap, rate, value and status lie in one allocation, the table, as an allocation takes longer than
+    a view. Nobody holds weights by holding one of these.
     """
 
-    __slots__ = ("alone", "numbers", "plan", "status", "table", "value", "values_at", "weights")
+    __slots__ = (
+        "alone", "numbers", "plan", "sizes", "status", "status_at", "table", "value", "value_at", "weights"
+    )  # fmt: skip
 
     def __init__(self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None) -> None:
         """Prepare for rows that are adjacent, and results in the shape of the batch."""
@@ -124,50 +131,53 @@ class Weighing:
             (count, n, *map(_step, (scores, prior, mask, caps))), (float(spec.exponent), curvature), constants,
             launch.options(loaded),
         )  # fmt: skip
-        self.weights, self.value, self.numbers, self.table, self.status = (
+        self.weights, self.value, self.numbers, self.status = (
             allocator(shape, dtype, scores.device)
             for shape, dtype in (
-                ((*batch, n), spec.dtype), (batch, wide), ((4, *batch), wide), ((5, *batch), wide),
-                (batch, torch.int32),
+                ((*batch, n), spec.dtype), (batch, wide), ((4, *batch), wide), (batch, torch.int32),
             )
         )  # fmt: skip
-        self.values_at = 4 * count * wide.itemsize  # a multiple of 16 bytes, as Triton likes pointers to be
+        first, *others = batch or (1,)
+        each = math.prod(others)
+        unused = -(5 * first) % (4 // math.gcd(4, each))  # pointers are multiples of 16 bytes, as Triton likes them
+        self.table = allocator((6 * first + unused, *others), wide, scores.device)
+        self.sizes = (*[first] * 5, *[unused] * (unused > 0), first) if batch else None
+        self.value_at, self.status_at = 16 * count, 4 * each * (5 * first + unused)
 
-    def inputs(self, rows: Rows) -> tuple[torch.Tensor, ...]:
-        """Return what the kernel reads; scores alone stand for the others, which are not read."""
-        return (rows[0],) if self.alone else _inputs(rows)
-
-    def solved(self, inputs: tuple, floats: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return weights, the table and the status."""
-        if self.plan.elsewhere():
-            with torch.cuda.device(self.plan.device):
-                return self.solved(inputs, floats)
-        weights, table, status = self.weights(), self.table(), self.status()
-        at = table.data_ptr()
-        written = [weights.data_ptr(), at + self.values_at, at, status.data_ptr()]
-        if not self.plan.launch(inputs, written, floats):
-            self.plan.by_triton(inputs, (weights, table[4], table[:4], status), floats)
-        return weights, table, status
-
-    def projected(self, inputs: tuple, floats: tuple[float, ...]) -> tuple[torch.Tensor, None, torch.Tensor, None]:
-        """Return weights and the table where `weighed` has them; the status is lost where the value would be."""
-        if self.plan.elsewhere():
-            with torch.cuda.device(self.plan.device):
-                return self.projected(inputs, floats)
+    def run(self, arrays: tuple, amount: float, cap: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights and the table; ``arrays`` are what the kernel reads, or scores alone."""
+        plan = self.plan
+        if plan.elsewhere():
+            with torch.cuda.device(plan.device):
+                return self.run(arrays, amount, cap)
         weights, table = self.weights(), self.table()
-        at = table.data_ptr()
-        value = at + self.values_at
-        if not self.plan.launch(inputs, [weights.data_ptr(), value, at, value], floats):
-            self.plan.by_triton(inputs, (weights, table[4], table[:4], table[4]), floats)
-        return weights, None, table, None
+        out, at = POINTER(weights), POINTER(table)
+        written = (out, at + self.value_at, at, at + self.status_at)
+        if self.alone:
+            read = POINTER(arrays[0])
+            launched = plan.launch((read, read, read, read, read, read, *written), read | out | at, (amount, cap))
+        else:
+            read = [*map(POINTER, arrays)]
+            launched = plan.launch((*read, *written), reduce(or_, read, out | at), (amount, cap))
+        if not launched:
+            value, _, _, _, status = self.parts(table)
+            plan.by_triton(arrays * (6 // len(arrays)), (weights, value, table, status), (amount, cap))
+        return weights, table
 
-    def weighed(self, inputs: tuple, floats: tuple[float, ...]) -> Weighed:
+    def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return value, multiplier, shift, gap and status out of the table; to autograd they are no views of it."""
+        parts = split(table, self.sizes) if self.sizes else table.unbind()
+        return parts[4], parts[0], parts[1], parts[2], parts[-1].view(torch.int32)
+
+    def weighed(self, rows: Rows, floats: tuple[float, ...]) -> Weighed:
         """Return all in arrays of their own."""
         if self.plan.elsewhere():
             with torch.cuda.device(self.plan.device):
-                return self.weighed(inputs, floats)
+                return self.weighed(rows, floats)
+        inputs = _inputs(rows)
         outputs = Weighed(self.weights(), self.value(), self.numbers(), self.status())
-        if not self.plan.launch(inputs, [*map(POINTER, outputs)], floats):
+        pointers = (*map(POINTER, inputs), *map(POINTER, outputs))
+        if not self.plan.launch(pointers, reduce(or_, pointers), floats):
             self.plan.by_triton(inputs, outputs, floats)
         return outputs
 
@@ -205,7 +215,8 @@ def pull_rows(
         with torch.cuda.device(plan.device):
             return pull_rows(spec, rows, weights, numbers, up, forward, launch)
     inputs, floats, out = (*[scores if a is None else a for a in arrays], numbers), (float(cap),), allocate()
-    if not plan.launch(inputs, [out.data_ptr()], floats):
+    pointers = (*map(POINTER, inputs), POINTER(out))
+    if not plan.launch(pointers, reduce(or_, pointers), floats):
         plan.by_triton(inputs, (out,), floats)
     return out
 

@@ -8,7 +8,7 @@ pointers are multiples of 16, and works all of that out of its arguments in ever
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ def watched(kernel: JITFunction) -> bool:
 
 
 def launcher(compiled: Any) -> Callable | None:
-    """Return (programs, stream, arguments) -> None for a kernel that ran, or None where it is not of the known kind."""
+    """Return (programs, device, arguments) -> None for a kernel that ran, or None where it is not of the known kind."""
     if VERSION not in KNOWN or not isinstance(compiled, CompiledKernel):
         return None
     run, function, packed = compiled.run, compiled.function, compiled.packed_metadata
@@ -48,15 +48,16 @@ def launcher(compiled: Any) -> Callable | None:
     if compiled.metadata.target.backend != "cuda" or not all(hasattr(run, name) for name in wanted):
         return None
     launch, together, early = run.launch, run.launch_cooperative_grid, run.launch_pdl
+    stream = driver.active.get_current_stream
     if run.global_scratch_size or run.profile_scratch_size:
         return None
     if VERSION == (3, 6):
-        return lambda programs, stream, arguments: launch(
-            programs, 1, 1, stream, function, together, early, None, None, packed, None, None, None, *arguments
+        return lambda programs, device, arguments: launch(
+            programs, 1, 1, stream(device), function, together, early, None, None, packed, None, None, None, *arguments
         )
     annotations, signature = run.arg_annotations, run.kernel_signature
-    return lambda programs, stream, arguments: launch(
-        programs, 1, 1, stream, function, together, early, packed, None, None, None, None, None, annotations,
+    return lambda programs, device, arguments: launch(
+        programs, 1, 1, stream(device), function, together, early, packed, None, None, None, None, None, annotations,
         signature, arguments,
     )  # fmt: skip
 
@@ -80,7 +81,7 @@ def allocator(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) 
 class Plan:
     """A kernel at one shape of its arguments, which are arrays in and out, then numbers, then constants."""
 
-    __slots__ = ("after", "before", "device", "dtypes", "inputs", "kernel", "launchers", "named", "programs", "rest")
+    __slots__ = ("after", "before", "device", "dtypes", "kernel", "launchers", "named", "programs", "rest")
 
     def __init__(
         self, kernel: Any, device: torch.device, programs: int, inputs: tuple, outputs: tuple, before: tuple,
@@ -88,44 +89,35 @@ class Plan:
     ) -> None:  # fmt: skip
         """Prepare, for arrays by their dtypes; numbers of the shape stand ``before`` and ``after`` those of a call."""
         self.kernel, self.programs, self.before, self.after = kernel, programs, before, after
-        self.inputs, self.dtypes = len(inputs), (*inputs, *outputs)
+        self.dtypes = (*inputs, *outputs)
         self.rest, self.named = (*after, *constants.values()), {**constants, **options}
         self.device = -1 if device.index is None else device.index
         key = (kernel, device, self.dtypes, *map(kind, before + after), *constants.values(), *options.items())
-        self.launchers = _COMPILED.setdefault(key, {}) if isinstance(kernel, JITFunction) else None
+        self.launchers = _COMPILED.setdefault(key, {}) if isinstance(kernel, JITFunction) else {}
 
     def elsewhere(self) -> bool:
         """Whether the current device is another than the arrays'."""
         return self.device >= 0 and self.device != _current_device()
 
-    def launch(self, inputs: tuple[torch.Tensor, ...], written: list[int], floats: tuple[float, ...]) -> bool:
-        """Launch on the current device, or return False: `by_triton` must. One input stands for all that is read."""
-        launchers = self.launchers
-        if launchers is None or not self.programs:
+    def launch(self, pointers: tuple[int, ...], bits: int, floats: tuple[float, ...]) -> bool:
+        """Launch on the current device, or return False: `by_triton` must. ``bits`` are all that the pointers have."""
+        launch = self.launchers.get(_odd(pointers) if bits & 15 else None)
+        if not launch or not self.programs or watched(self.kernel):
             return not self.programs
-        count = self.inputs
-        pointers = [*map(POINTER, inputs)] if len(inputs) == count else [inputs[0].data_ptr()] * count
-        pointers += written
-        bits = 0
-        for pointer in pointers:
-            bits |= pointer
-        launch = launchers.get(_odd(pointers) if bits & 15 else None)
-        if not launch or watched(self.kernel):
-            return False
-        stream = driver.active.get_current_stream(self.device)
-        launch(self.programs, stream, (*pointers, *self.before, *floats, *self.rest))
+        launch(self.programs, self.device, (*pointers, *self.before, *floats, *self.rest))
         return True
 
     def by_triton(self, inputs: tuple, outputs: tuple, floats: tuple[float, ...]) -> None:
         """Launch as Triton does, on the current device, and keep what it has compiled."""
-        arrays = (*inputs * (self.inputs // len(inputs)), *outputs)
+        arrays = (*inputs, *outputs)
         views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
         compiled = self.kernel[(self.programs,)](*views, *self.before, *floats, *self.after, **self.named)
-        if self.launchers is not None and not watched(self.kernel):
-            self.launchers.setdefault(_odd([*map(POINTER, arrays)]), launcher(compiled))
+        known = launcher(compiled)
+        if known and not watched(self.kernel):
+            self.launchers[_odd(map(POINTER, arrays))] = known
 
 
-def _odd(pointers: list[int]) -> tuple[bool, ...] | None:
+def _odd(pointers: Iterable[int]) -> tuple[bool, ...] | None:
     """Return which pointers are no multiples of 16; None where all are."""
     odd = tuple([pointer % 16 != 0 for pointer in pointers])
     return odd if any(odd) else None
