@@ -247,6 +247,20 @@ def test_strides_are_those_of_each_call(device, name, dtype, at):
         assert device.log[-1][4][at] == other.stride(0)
 
 
+@pytest.mark.parametrize("shape", [(3, 16), (16,), (2, 3, 16)], ids=str)
+def test_results_may_be_changed_in_place_but_what_backward_reads(device, shape):
+    losses = torch.zeros(shape, requires_grad=True)
+    for _ in range(3):
+        solution = kernels.constrained(losses, cp.KL(), 0.5)
+    solution.value.mul_(2)
+    for constant in (solution.shift, solution.gap, solution.status):
+        constant.zero_()
+    torch.autograd.grad(solution.value.sum(), losses, retain_graph=True)
+    solution.multiplier.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(solution.weights.sum(), losses)
+
+
 def test_a_view_that_is_negated_lazily_is_negated(device):
     numbers = torch.zeros(3, 4, dtype=torch.complex64)
     for lazy in (False, True, True):

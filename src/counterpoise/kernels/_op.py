@@ -88,22 +88,20 @@ class EagerWeigh(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, problem: tuple[Any, ...]) -> Any:
         ctx.spec, prior, caps, weighing, given, constants = problem
         weights, numbers = weighing.run(*given)
-        if prior is None and caps is None:
-            ctx.save_for_backward(scores, weights, numbers)
-        else:
-            ctx.save_for_backward(scores, weights, numbers, prior, caps)
         if constants is None:
+            ctx.save_for_backward(scores, weights, numbers, prior, caps)
             return weights
-        ctx.set_materialize_grads(False)
         constants += weighing.parts(numbers)
+        watched = constants[1] if ctx.spec.family.endswith("ball") else None  # the multiplier, which backward reads
+        ctx.save_for_backward(scores, weights, numbers, prior, caps, watched)
+        ctx.set_materialize_grads(False)
         return weights, constants[0]
 
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
-        scores, weights, numbers, *others = ctx.saved_tensors
-        prior, caps = others or (None, None)
+        scores, weights, numbers, prior, caps, *_ = ctx.saved_tensors
         shape, n = weights.shape, weights.shape[-1]
-        if len(shape) == 2 and all(a is None or len(a.shape) == 2 for a in others):
+        if len(shape) == 2 and (prior is None or prior.dim() == 2) and (caps is None or caps.dim() == 2):
             return _gradient(ctx.spec, (scores, prior, caps, weights, numbers), up, up_value), None
         prior, caps = (None if a is None else flat(a, shape) for a in (prior, caps))
         saved = (scores.reshape(-1, n), prior, caps, weights.reshape(-1, n), numbers)

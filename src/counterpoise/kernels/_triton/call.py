@@ -166,7 +166,7 @@ class Weighing:
 
     def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return value, multiplier, shift, gap and status out of the table; to autograd they are no views of it."""
-        parts = split(table, self.sizes) if self.sizes else table.unbind()
+        parts = split(table, self.sizes) if self.sizes else [a.data for a in table.unbind()]
         return parts[4], parts[0], parts[1], parts[2], parts[-1].view(torch.int32)
 
     def weighed(self, rows: Rows, floats: tuple[float, ...]) -> Weighed:
