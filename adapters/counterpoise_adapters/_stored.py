@@ -75,7 +75,7 @@ def ratio_of(text: str, arrays: Arrays) -> Ratio:
 
 def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     keys = {"method", "alpha", "features", "scores", "comparison", "members"}
-    optional = {name for name in ("cap", "tilts") if isinstance(part, dict) and name in part}
+    optional = {name for name in ("cap", "noise", "tilts") if isinstance(part, dict) and name in part}
     _need_keys(f"{prefix}ratio", part, keys | optional)
     for name in optional:
         _need(part[name] is True, f"{prefix}{name} is no true; a ratio without has no such entry")
@@ -103,7 +103,12 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     cap = take(f"{prefix}cap", 0) if "cap" in optional else None
     fits = cap is None or (averaged and bool(np.isfinite(cap)))
     _need(fits, f"'{prefix}cap' is {cap}; only averages have one, a finite number")
-    return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison, cap)
+    noise = take(f"{prefix}noise", 2) if "noise" in optional else None
+    if noise is not None:
+        fits = not averaged and noise.shape[1] == count
+        _need(fits, f"'{prefix}noise' has shape {noise.shape}; {count} columns are needed, and no average")
+        _need_finite(f"{prefix}noise", noise)
+    return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison, cap, noise)
 
 
 def _features(kind: Any, take: Take, prefix: str, tilted: bool) -> Features:

@@ -131,8 +131,9 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     if depth > DEEPEST:
         raise ValueError(f"model cannot be saved: averages within averages, deeper than {DEEPEST}")
     tilted = model.features is not None and model.features.tilts is not None
+    there = [name for name in ("cap", "noise") if getattr(model, name) is not None]
     parts: dict[str, tuple[Any, tuple[str, ...]]] = {
-        "": (model, ("coefficients", "penalty", "gap", *(() if model.cap is None else ("cap",)))),
+        "": (model, ("coefficients", "penalty", "gap", *there)),
         "features.": (
             model.features,
             ("shift", "scale", "centres", "bandwidth", *(("tilts", "share") if tilted else ())),
@@ -143,9 +144,8 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     for part, (holder, fields) in parts.items():
         for field in () if holder is None else fields:
             arrays[f"{prefix}{part}{field}"] = _as_numpy(f"{prefix}{part}{field}", getattr(holder, field))
-    optional = {"cap": model.cap is not None, "tilts": tilted}  # files without stay what they were before
     return {
-        **{name: True for name, there in optional.items() if there},
+        **dict.fromkeys([*there, *(["tilts"] if tilted else [])], True),  # files without stay what they were before
         "method": model.method,
         "alpha": float(model.alpha),
         "features": None if model.features is None else model.features.kind,

@@ -43,6 +43,8 @@ def make_models():
     average = cp.Ratio("average", None, share, 0.0, zero, zero, None, (models["ulsif"], models["gaussian"]))
     comparison = cp.Comparison(("one", "λ\ud800"), *np.array([[np.inf, 1.0], [np.nan, 0.0], [0.1, 0.0]]))
     models["average"] = average._replace(comparison=comparison)
+    noise = np.linspace(0, 1, 12).reshape(2, 6)
+    models["doubted"] = average._replace(members=(models["ulsif"], models["gaussian"]._replace(noise=noise)))
     models["nested"] = average._replace(members=(average, models["logistic"]))
     return models
 
@@ -123,6 +125,7 @@ def test_round_trip_is_exact(tmp_path, name, suffix):
 def test_every_field_is_known_to_the_format():
     assert cp.Ratio._fields == (
         "method", "features", "coefficients", "alpha", "penalty", "gap", "scores", "members", "comparison", "cap",
+        "noise",
     )  # fmt: skip
     assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth", "tilts", "share")
     assert cp.Scores._fields == ("bandwidth", "penalty", "score")
@@ -274,6 +277,9 @@ FORGERIES = [
     ("auto", ("ratio", "cap"), False, {}, "cap is no true"),
     ("auto", (), {}, {"cap": (1,)}, "'cap' has shape (1,)"),
     ("average", ("ratio",), {"cap": True}, {}, "the array 'cap' is missing"),
+    ("doubted", (), {}, {"members.1.noise": (2, 5)}, "'members.1.noise' has shape (2, 5); 6 columns are needed"),
+    ("doubted", (), {}, {"members.1.noise": (6,)}, "'members.1.noise' has shape (6,); 2 axes are needed"),
+    ("gaussian", ("ratio",), {"noise": True}, {}, "the array 'noise' is missing"),
     ("average", (), {}, {"members.1.features.shift": (1,), "members.1.features.scale": (1,),
      "members.1.features.centres": (0, 1), "members.1.coefficients": (3,)}, "differ in their number of features"),
 ]  # fmt: skip
@@ -307,15 +313,21 @@ def test_numbers_that_cannot_be_evaluated_are_refused(bad, tmp_path):
     header, arrays = parts(MODELS["ulsif"])
     arrays["penalty"][...] = -1.0
     assert "'penalty' is -1.0" in refusal(forged(header, arrays), tmp_path)
+    header, arrays = parts(MODELS["doubted"])
+    arrays["members.1.noise"][0, 0] = bad
+    assert "'members.1.noise' has NaN or infinite entries" in refusal(forged(header, arrays), tmp_path)
+    header, arrays = parts(MODELS["average"])
+    header["ratio"]["noise"], arrays["noise"] = True, np.ones((1, 2))
+    assert "columns are needed, and no average" in refusal(forged(header, arrays), tmp_path)
     for name, value in (("auto", np.inf), ("auto", np.nan), ("gaussian", 2.0)):
         header, arrays = parts(MODELS[name])
         header["ratio"]["cap"], arrays["cap"] = True, np.array(value)
         assert "only averages have one, a finite number" in refusal(forged(header, arrays), tmp_path)
 
 
-def test_a_file_from_before_ratios_were_capped_is_read():
+def test_a_file_from_before_ratios_were_capped_or_doubted_is_read():
     header, _ = parts(MODELS["average"])
-    assert "cap" not in header["ratio"] and header["version"] == 1
+    assert not {"cap", "noise"} & set(header["ratio"]) and header["version"] == 1
     assert parts(MODELS["auto"])[0]["ratio"]["cap"] is True
 
 

@@ -196,12 +196,25 @@ MUTANTS = {
         "above[k] <= NEAR * errors[k]",
     ),
     "fewer tilts in folds": (
-        "ratios/select.py",
+        "ratios/methods.py",
         "if int(tilts.shape[0]) == 1 else",
         "if int(tilts.shape[0]) >= 1 else",
     ),
     "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
-    "few rows never sure": ("ratios/select.py", "SURE_OF_FEW = 2.0", "SURE_OF_FEW = 99.0"),
+    "few rows never sure": ("ratios/select.py", "if not (few or clear", "if not (clear"),
+    "doubt forgotten": ("ratios/model.py", "logs * certain", "logs + 0 * certain"),
+    "doubt of one sample": ("ratios/gaussian.py", "math.sqrt(2 * x.rows)", "math.sqrt(2 * t.rows)"),
+    "doubt as if unpenalised": (
+        "ratios/logistic.py",
+        "_derivatives(xp, shards, norm, theta)\n    values",
+        "_derivatives(xp, shards, 0 * norm, theta)\n    values",
+    ),
+    "heavy tails taken for Gaussian": ("ratios/gaussian.py", "KURTOSIS = 2.0", "KURTOSIS = 1e9"),
+    "columns of noise in the ridge": (
+        "ratios/methods.py",
+        "features.scale / relevance(",
+        "features.scale + 0 * relevance(",
+    ),
     "chunks not added": (
         "ratios/statistics.py",
         "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",

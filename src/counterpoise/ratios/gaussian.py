@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
@@ -16,6 +17,8 @@ ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients."""
 FEW = 50
 """Rows of the smaller sample from which covariances of its own are a tilt's."""
+KURTOSIS = 2.0
+"""Standard errors by which the kurtosis of Gaussian samples may be off."""
 
 
 def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independent: bool = False) -> Ratio:
@@ -65,6 +68,43 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     theta = _shared(xp, *moments) if shared else _separate(xp, *moments, independent=independent)
     zero = xp.zeros_like(theta[0])
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
+
+
+def gaussian_noise(xp: Any, model: Ratio, target: Array, train: Array, *, independent: bool) -> Array:
+    """Rows whose squared products with the features add up to the sampling variance of log r.
+
+    To first order, m² and n being the squared distance from a sample's mean and its rows: for covariances of their own
+    m⁴/2n of both samples, which is what counts far out; for a shared one m²/n of both, for the means, and 2 (log r)²
+    over the rows of both, for the covariance.
+    """
+    features = model.features or linear_features(target=target, train=train)
+    t, s, pooled, free = _both_moments(xp, features, target, train)
+    if features.kind == "quadratic":
+        covariances = _drawn(xp, t, s, pooled, free, independent=independent)
+        return xp.stack(
+            [_distance(xp, x.mean, cov) / math.sqrt(2 * x.rows) for x, cov in zip((t, s), covariances, strict=True)]
+        )
+    values, vectors = xp.linalg.eigh(pooled)
+    floor = float(xp.finfo(values.dtype).eps) * xp.max(values)
+    root = xp.matrix_transpose(vectors / xp.sqrt(xp.maximum(values, xp.zeros_like(values) + floor)))
+    parts = [xp.concat([-xp.matmul(root, x.mean[:, None]), root], axis=1) / math.sqrt(x.rows) for x in (t, s)]
+    return xp.concat([*parts, model.coefficients[None, :] * math.sqrt(2 / (t.rows + s.rows))], axis=0)
+
+
+def looks_gaussian(xp: Any, target: Array, train: Array) -> bool:
+    """Say whether Mardia's kurtosis, the mean of m⁴, is within two standard errors of a Gaussian's in both samples."""
+    features = linear_features(target=target, train=train)
+    for x in (target, train):
+        sample = _moments(xp, (x - features.shift) / features.scale)
+        values, vectors = xp.linalg.eigh(sample.covariance)
+        varies = values > 1e-9 * xp.max(values)
+        d = int(xp.sum(xp.astype(varies, _xp.integer(xp, values))))
+        scale = xp.where(varies, 1 / xp.sqrt(xp.where(varies, values, xp.ones_like(values))), xp.zeros_like(values))
+        off = xp.matmul((x - features.shift) / features.scale - sample.mean, vectors) * scale
+        kurtosis = float(xp.mean(xp.sum(off * off, axis=1) ** 2))
+        if not abs(kurtosis - d * (d + 2)) <= KURTOSIS * math.sqrt(8 * d * (d + 2) / sample.rows):
+            return False
+    return True
 
 
 def number_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Literal["linear", "all"]) -> int:
@@ -133,17 +173,22 @@ def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array) -> Arra
 
 
 def _separate(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool) -> Array:
-    """Coefficients over 1, z and products of two for Gaussians of their own covariances, drawn towards the pooled."""
+    """Coefficients over 1, z and products of two for Gaussians of their own covariances."""
+    covariances = _drawn(xp, t, s, pooled, free, independent=independent)
+    parts = [_coefficients(xp, x.mean, cov) for x, cov in zip((t, s), covariances, strict=True)]
+    return parts[0] - parts[1]
+
+
+def _drawn(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool) -> list[Array]:
+    """Covariances of both samples, drawn towards the pooled one."""
     rows = int(pooled.shape[0]) + 1 - xp.sum(free)
     covariances = [t.covariance, s.covariance]
     if independent:
         eye = xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
         rows, pooled, covariances = 2 * xp.ones_like(rows), eye * pooled, [eye * cov for cov in covariances]
-    parts = [
-        _coefficients(xp, x.mean, (x.rows * (cov + free) + rows * pooled) / (x.rows + rows))
-        for x, cov in zip((t, s), covariances, strict=True)
+    return [
+        (x.rows * (cov + free) + rows * pooled) / (x.rows + rows) for x, cov in zip((t, s), covariances, strict=True)
     ]
-    return parts[0] - parts[1]
 
 
 def _moments(xp: Any, z: Array) -> _Sample:
@@ -154,10 +199,13 @@ def _moments(xp: Any, z: Array) -> _Sample:
 
 def _coefficients(xp: Any, mean: Array, covariance: Array) -> Array:
     """Log density over 1, z and the products z_i z_j, j ≥ i, up to a constant that all Gaussians share."""
+    distance = _distance(xp, mean, covariance)
+    return xp.concat([distance[:1] + xp.linalg.slogdet(covariance)[1], distance[1:]], axis=0) / -2
+
+
+def _distance(xp: Any, mean: Array, covariance: Array) -> Array:
+    """Squared Mahalanobis distance from the mean, over the same."""
     precision = xp.linalg.inv(covariance)
     slope = xp.matmul(precision, mean)
-    constant = -(xp.sum(mean * slope) + xp.linalg.slogdet(covariance)[1]) / 2
-    rows = [
-        xp.concat([-precision[i, i : i + 1] / 2, -precision[i, i + 1 :]], axis=0) for i in range(int(mean.shape[0]))
-    ]
-    return xp.concat([constant[None], slope, *rows], axis=0)
+    rows = [xp.concat([precision[i, i : i + 1], 2 * precision[i, i + 1 :]], axis=0) for i in range(int(mean.shape[0]))]
+    return xp.concat([xp.sum(mean * slope)[None], -2 * slope, *rows], axis=0)

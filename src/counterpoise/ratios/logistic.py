@@ -193,6 +193,29 @@ def norm_of(xp: Any, features: Features, width: int, like: Array) -> Array:
     return padded + tilts + 1e-8 * eye * rest
 
 
+def logistic_noise(xp: Any, model: Ratio, target: Array, train: Array) -> Array:
+    """Rows whose squared products with the features add up to the sampling variance of log r, to first order.
+
+    With H the mean log loss's Hessian and B that of the objective: B⁻¹HB⁻¹ over the rows of both samples, as if these
+    had been drawn together, so that the constant varies by 1/n_t + 1/n_s as well.
+    """
+    features = model.features or linear_features(target=target, train=train)
+    shards = _shards(xp, features, target, train, None, float(features.bandwidth))
+    norm = shards.norm * float(model.penalty)
+    theta = xp.concat([model.coefficients[:1] + shards.offset, model.coefficients[1:]], axis=0)
+    _, _, hessian = _derivatives(xp, shards, norm, theta)
+    values, vectors = xp.linalg.eigh(hessian - norm)
+    root = vectors * xp.sqrt(xp.maximum(values, xp.zeros_like(values)))[None, :]
+    return xp.matmul(xp.matrix_transpose(root), _inverse(xp, hessian)) / math.sqrt(shards.rows)
+
+
+def _inverse(xp: Any, hessian: Array) -> Array:
+    width, eps = int(hessian.shape[0]), float(xp.finfo(hessian.dtype).eps)
+    # rounding moves eigenvalues by as much: without it, wide bumps in float32 turn negative
+    ridge = width * eps * xp.max(xp.abs(hessian)) * xp.eye(width, dtype=hessian.dtype, device=_xp.device(hessian))
+    return xp.linalg.inv(hessian + ridge)
+
+
 def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[Array, Array, Array]:
     """Mean log loss with its ridge, its gradient and Hessian."""
     value, gradient, hessian = theta[:1] * 0, theta * 0, norm * 0
@@ -211,11 +234,7 @@ def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[A
 def _leave_one_out(xp: Any, shards: _Shards, norm: Array, theta: Array) -> float:
     """Mean log loss of each row under the fit without it, to first order."""
     _, _, hessian = _derivatives(xp, shards, norm, theta)
-    eps = float(xp.finfo(theta.dtype).eps)
-    width = int(theta.shape[0])
-    # rounding moves eigenvalues by as much: without it, wide bumps in float32 turn negative
-    ridge = width * eps * xp.max(xp.abs(hessian)) * xp.eye(width, dtype=theta.dtype, device=_xp.device(theta))
-    inverse = xp.linalg.inv(hessian + ridge)
+    eps, inverse = float(xp.finfo(theta.dtype).eps), _inverse(xp, hessian)
     total = theta[:1] * 0
     for label, of_class in zip((1.0, 0.0), shards.blocks, strict=True):
         for phi in of_class():

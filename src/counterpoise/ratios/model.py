@@ -90,6 +90,9 @@ class Ratio(NamedTuple):
         The methods' held-out scores, from `fit_ratio`.
     cap : array, shape (), or None
         Largest log ratio that an average gives.
+    noise : array, shape (k, 1 + b), or None
+        Of a member of an average: rows v for which the sum of (φᵀv)² is the sampling variance of its log r. The
+        average counts log r as (log r)|log r|/(|log r| + that): a ratio that may be large by chance counts as less.
     """
 
     method: Method
@@ -102,6 +105,7 @@ class Ratio(NamedTuple):
     members: tuple[Ratio, ...] = ()
     comparison: Comparison | None = None
     cap: Array | None = None
+    noise: Array | None = None
 
 
 def ratio(model: Ratio, x: Array, /) -> Array:
@@ -213,8 +217,18 @@ def _plain(xp: Any, model: Ratio, x: Array) -> Array:
     """Evaluate the log of p/q, whatever the ratio is relative to."""
     alpha = model.alpha
     if alpha == 0.0:
-        return _of_rows(xp, model, x, log=True)
+        return _doubted(xp, model, x, _of_rows(xp, model, x, log=True))
     share = alpha * _of_rows(xp, model, x, log=False)
     share = xp.where(share > FULL, xp.zeros_like(share) + FULL, share)
     odds = (1.0 - alpha) / alpha * share / (1.0 - share)
     return xp.where(odds == 0.0, -xp.inf, xp.log(xp.where(odds == 0.0, xp.ones_like(odds), odds)))
+
+
+def _doubted(xp: Any, model: Ratio, x: Array, logs: Array) -> Array:
+    """Draw log ratios towards 0 by their sampling variance, where that is known."""
+    if model.noise is None or model.features is None:
+        return logs
+    root = xp.matmul(mapped(xp, model.features, x), xp.matrix_transpose(model.noise))
+    size = xp.abs(logs)
+    certain = size / (size + xp.sum(root * root, axis=1))
+    return xp.where(xp.isfinite(logs) & (size > 0), logs * certain, logs)

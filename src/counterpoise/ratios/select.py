@@ -4,59 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 from .._types import Array
 from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
-from .gaussian import fit_gaussian
-from .kliep import fit_kliep
-from .logistic import fit_logistic
+from .gaussian import FEW, looks_gaussian
+from .methods import BUMPS, MANY, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
 from .samples import APART, hardly_overlap, samples
-from .ulsif import RELATIVE, fit_ulsif
+from .ulsif import RELATIVE
 
 __all__ = ["fit_ratio"]
 
-Fit = Callable[..., Ratio]
-
-ALPHA = 0.1
-"""α of the relative ratio from which `"rulsif"` takes that of p/q."""
-
-
-def _fit_rulsif(*, target: Array, train: Array, **options: Any) -> Ratio:
-    """Fit a relative ratio and return the p/q that it implies: an average of one."""
-    model = fit_ulsif(target=target, train=train, alpha=ALPHA, **options)
-    share = (model.gap + 1.0)[None]
-    return Ratio("average", None, share, 0.0, model.penalty, model.gap, model.scores, (model,))
-
-
-METHODS: dict[str, Fit] = {
-    "discriminant": partial(fit_gaussian, shared=True),
-    "gaussian": fit_gaussian,
-    "independent": partial(fit_gaussian, independent=True),
-    "logistic": fit_logistic,
-    "quadratic": partial(fit_logistic, features="quadratic"),
-    "kernel": partial(fit_logistic, features="gaussian"),
-    "ulsif": fit_ulsif,
-    "rulsif": _fit_rulsif,
-    "kliep": fit_kliep,
-}
-MOMENTS = ("discriminant", "gaussian", "independent")
-"""Gaussians: methods without a penalty to choose."""
-BUMPS = ("kernel", "rulsif", "kliep")
-"""Methods that sum bumps."""
-FEW = 50
-"""Rows of the smaller sample from which they are compared: their errors with fewer outrun what can be held out."""
 FEWEST = 25
 """Rows of the smaller sample from which a ratio is taken whole, if its log loss is clear."""
-MANY = 1000
-"""Rows of both samples from which kernel logistic regression is compared: ten for each of its bumps."""
-SHARE = 0.25
-"""Most products of two features that are fitted, as a share of the rows."""
 NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
 BUMPS_SHARE = 0.5
@@ -65,8 +28,6 @@ CLEAR = 2.0
 """Standard errors by which the best must beat r = 1 in log loss."""
 SURE = 2.5
 """Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
-SURE_OF_FEW = 2.0
-"""The same with few rows."""
 CAPS = (0.998, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8)
 """Shares of the target rows whose ratios stay below a cap that is tried: a few that are too large rule the error."""
 
@@ -87,12 +48,15 @@ def fit_ratio(
     the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
     that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
     Where Gaussians (the first three methods) are among them, they and logistic regression get half of that alone: sums
-    of bumps are as good where rows are, but not beyond, where the largest ratios are. If the best does not beat r = 1
-    by two standard errors of the log loss, the ratio is 1: there is no shift to be seen; unless the average still ranks
-    held-out target rows above training rows, its AUC two and a half standard errors above ½ (two with fewer than fifty
-    rows of a sample), when r = 1 joins the average. With fewer than 25 rows it always does. Last, ratios are cut at the
-    largest one of a held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] −
-    E_target[r], down by a standard error.
+    of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it, where from a
+    thousand rows on the kurtosis of both samples is within two standard errors of a Gaussian's. Of Gaussians and
+    logistic regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by
+    chance is drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1:
+    there is no shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two
+    and a half standard errors above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins
+    where the log loss is not as clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are
+    cut at the largest one of a held-out target row, or lower down if that brings the held-out squared loss,
+    ½E_train[r²] − E_target[r], down by a standard error.
 
     Parameters
     ----------
@@ -102,9 +66,10 @@ def fit_ratio(
         Training samples, the denominator.
     method : {"auto", "discriminant", "gaussian", ..., "kernel", "ulsif", "rulsif", "kliep"}
         One method, or the choice among all but ``"quadratic"`` and ``"ulsif"``. ``"rulsif"`` is the p/q that the
-        relative ratio at α = 0.1 implies. Left out of the choice are ``"gaussian"`` and ``"independent"`` where
-        products of two features outnumber a quarter of the rows, both and ``"discriminant"`` where a sample has fewer
-        than 50 rows, and ``"kernel"`` where the two together have fewer than 1,000.
+        relative ratio at α = 0.1 implies; the ridge of ``"logistic"`` bears most on columns in which the samples hardly
+        differ, as distances do in `gaussian_features`. Left out of the choice are ``"gaussian"`` and ``"independent"``
+        where products of two features outnumber a quarter of the rows, both and ``"discriminant"`` where a sample has
+        fewer than 50 rows, and ``"kernel"`` where the two together have fewer than 1,000.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
@@ -130,12 +95,12 @@ def fit_ratio(
     >>> model.comparison.methods[:3]
     ('one', 'discriminant', 'gaussian')
     >>> cp.ratio(model, np.array([[-1.0, 0.0], [2.0, 1.0]])).round(1)
-    array([0.1, 8. ])
+    array([0.1, 7.8])
     """
     if method != "auto":
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; 'auto' or one of {', '.join(map(repr, METHODS))} is needed")
-        return _fit(method, seed, target, train, folds)
+        return fitted(method, seed, target, train, folds)
     xp, target, train = samples(target, train)
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     if min(n_t, n_s) < 2:
@@ -144,69 +109,52 @@ def fit_ratio(
             "method='discriminant' or another one"
         )
     folds = min(5, n_t, n_s) if folds is None else folds
-    fitted: dict[str, Ratio] = {}
+    few = min(n_t, n_s) < FEW
+    fits: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
-    for name in _compared(n_t, n_s, d):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
-            fitted[name] = _fit(name, seed, target, train, folds if name == "kliep" else None)
-            again = partial(METHODS[name], **_hyper_parameters(name, fitted[name], seed))
-            found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
-        at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found[:2])
+    for name in compared(n_t, n_s, d):
+        fits[name], *found = _fit_and_hold_out(name, target, train, folds, seed, few=few)
+        at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found)
         logs[name] = at_t, at_s
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
-    relative = {name: _relative_losses(xp, *found) for name, found in logs.items()}
-    halves = [_shares(xp, by_row) for by_row in (losses, relative)]
-    near = [name for name in fitted if any(name in half for half in halves)]
-    shares = {name: sum(half.get(name, 0.0) for half in halves) / 2 for name in near}
+    halves = [losses, {name: _relative_losses(xp, *found) for name, found in logs.items()}]
+    if n_t + n_s >= MANY and set(MOMENTS) & set(_shares(xp, losses)) and looks_gaussian(xp, target, train):
+        halves = [{name: half[name] for name in ("one", *MOMENTS) if name in half} for half in halves]
+    weighed = [_shares(xp, half) for half in halves]
+    near = [name for name in fits if any(name in half for half in weighed)]
+    shares = {name: sum(half.get(name, 0.0) for half in weighed) / 2 for name in near}
     at_t, at_s = (sum(share * logs[name][side] for name, share in shares.items()) for side in (0, 1))
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
         warnings.warn(hardly_overlap(float(area)), UserWarning, stacklevel=2)
-    few = min(n_t, n_s) < FEW
     clear = float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0])
-    power = 1.0 if clear or float(area) - 0.5 > (SURE_OF_FEW if few else SURE) * float(error) else 0.0
+    if not (few or clear or float(area) - 0.5 > SURE * float(error)):
+        return _constant(xp, target, train)._replace(comparison=comparison)
+    power = 1.0
     if min(n_t, n_s) < FEWEST or not clear:
         number = 1 / sum(share**2 for share in shares.values())
-        power *= number / (number + 1)
-    if power == 0.0:
-        return _constant(xp, target, train)._replace(comparison=comparison)
+        power = number / (number + 1)
     cap = _cap(xp, power * at_t, power * at_s)
     shares = {name: power * share for name, share in shares.items()}
-    return _averaged(xp, fitted, shares, cap)._replace(comparison=comparison)
+    return _averaged(xp, fits, shares, cap)._replace(comparison=comparison)
 
 
-def _compared(n_t: int, n_s: int, d: int) -> list[str]:
-    few, wide = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
-    without = {"quadratic", "ulsif", *(MOMENTS if few else MOMENTS[1:] if wide else ())}
-    without |= {"kernel"} if n_t + n_s < MANY else set()
-    return [name for name in METHODS if name not in without]
+def _fit_and_hold_out(
+    name: str, target: Array, train: Array, folds: int, seed: int, *, few: bool
+) -> tuple[Ratio, Array, Array]:
+    """Fit a method, and its held-out log ratios of both samples; few rows are taken as they are, r = 1 joins them."""
+    count = (lambda name, model, target, train: model) if few else doubted
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
+        model = fitted(name, seed, target, train, folds if name == "kliep" else None)
+        options = hyper_parameters(name, model, seed)
 
+        def again(*, target: Array, train: Array) -> Ratio:
+            return count(name, METHODS[name](target=target, train=train, **options), target, train)
 
-def _fit(name: str, seed: int, target: Array, train: Array, folds: int | None = None) -> Ratio:
-    options = {} if name in MOMENTS else {"seed": seed}
-    if folds is not None:
-        if name != "kliep":
-            raise ValueError(f"folds is {folds!r}, but {name!r} has no folds to choose; leave it out")
-        options["folds"] = folds
-    return METHODS[name](target=target, train=train, **options)
-
-
-def _hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
-    """Return what a grid has chosen, as arguments for a fit to fewer rows."""
-    if name in MOMENTS:
-        return {}
-    model = model.members[0] if model.members else model
-    options: dict[str, Any] = {"seed": seed}
-    if name != "kliep":
-        options["penalty"] = float(model.penalty)
-    if name in ("ulsif", "rulsif", "kliep"):
-        tilts = None if model.features is None else model.features.tilts
-        options["tilts"] = False if tilts is None else "linear" if int(tilts.shape[0]) == 1 else "all"
-    if model.features is not None and model.features.kind == "gaussian":
-        options["bandwidth"] = float(model.features.bandwidth)
-    return options
+        found = cross_fit(again, target=target, train=train, folds=folds, seed=seed)
+        return count(name, model, target, train), found.target_log_ratio, found.train_log_ratio
 
 
 def _constant(xp: Any, target: Array, train: Array) -> Ratio:
@@ -216,8 +164,8 @@ def _constant(xp: Any, target: Array, train: Array) -> Ratio:
     return Ratio("logistic", features, theta, 0.0, zero + xp.inf, zero, None)
 
 
-def _averaged(xp: Any, fitted: dict[str, Ratio], shares: dict[str, float], cap: Array) -> Ratio:
-    members = tuple(fitted[name].members[0] if fitted[name].members else fitted[name] for name in shares)
+def _averaged(xp: Any, fits: dict[str, Ratio], shares: dict[str, float], cap: Array) -> Ratio:
+    members = tuple(fits[name].members[0] if fits[name].members else fits[name] for name in shares)
     zero = xp.zeros_like(members[0].coefficients[0])
     weights = xp.stack([zero + share for share in shares.values()])
     return Ratio("average", None, weights, 0.0, zero, zero, None, members, cap=cap)

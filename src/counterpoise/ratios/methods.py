@@ -1,0 +1,108 @@
+"""The methods that are compared, how each is fitted again to fewer rows, and what its ratios count as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from .._types import Array
+from .features import linear_features
+from .gaussian import FEW, fit_gaussian, gaussian_noise
+from .kliep import fit_kliep
+from .logistic import fit_logistic, logistic_noise
+from .model import Ratio
+from .samples import relevance, samples
+from .ulsif import fit_ulsif
+
+Fit = Callable[..., Ratio]
+
+ALPHA = 0.1
+"""α of the relative ratio from which `"rulsif"` takes that of p/q."""
+
+
+def _fit_rulsif(*, target: Array, train: Array, **options: Any) -> Ratio:
+    """Fit a relative ratio and return the p/q that it implies: an average of one."""
+    return _alone(fit_ulsif(target=target, train=train, alpha=ALPHA, **options))
+
+
+def _fit_logistic(*, target: Array, train: Array, **options: Any) -> Ratio:
+    """Fit logistic regression whose ridge bears more on columns in which the samples hardly differ."""
+    xp, target, train = samples(target, train)
+    features = linear_features(target=target, train=train)
+    z = [(x - features.shift) / features.scale for x in (target, train)]
+    features = features._replace(scale=features.scale / relevance(xp, *z))
+    return fit_logistic(target=target, train=train, features=features, **options)
+
+
+def _alone(model: Ratio) -> Ratio:
+    """Return the average of one model."""
+    share = (model.gap * 0 + 1.0)[None]
+    return Ratio("average", None, share, 0.0, model.penalty, model.gap, model.scores, (model,))
+
+
+METHODS: dict[str, Fit] = {
+    "discriminant": partial(fit_gaussian, shared=True),
+    "gaussian": fit_gaussian,
+    "independent": partial(fit_gaussian, independent=True),
+    "logistic": _fit_logistic,
+    "quadratic": partial(fit_logistic, features="quadratic"),
+    "kernel": partial(fit_logistic, features="gaussian"),
+    "ulsif": fit_ulsif,
+    "rulsif": _fit_rulsif,
+    "kliep": fit_kliep,
+}
+MOMENTS = ("discriminant", "gaussian", "independent")
+"""Gaussians: methods without a penalty to choose."""
+BUMPS = ("kernel", "rulsif", "kliep")
+"""Methods that sum bumps."""
+MANY = 1000
+"""Rows of both samples from which kernel logistic regression is compared: ten for each of its bumps."""
+SHARE = 0.25
+"""Most products of two features that are fitted, as a share of the rows."""
+
+
+def compared(n_t: int, n_s: int, d: int) -> list[str]:
+    """Name the methods that so many rows allow."""
+    few, wide = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
+    without = {"quadratic", "ulsif", *(MOMENTS if few else MOMENTS[1:] if wide else ())}
+    without |= {"kernel"} if n_t + n_s < MANY else set()
+    return [name for name in METHODS if name not in without]
+
+
+def fitted(name: str, seed: int, target: Array, train: Array, folds: int | None = None) -> Ratio:
+    """Fit one method with its own grid."""
+    options = {} if name in MOMENTS else {"seed": seed}
+    if folds is not None:
+        if name != "kliep":
+            raise ValueError(f"folds is {folds!r}, but {name!r} has no folds to choose; leave it out")
+        options["folds"] = folds
+    return METHODS[name](target=target, train=train, **options)
+
+
+def hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
+    """Return what a grid has chosen, as arguments for a fit to fewer rows."""
+    if name in MOMENTS:
+        return {}
+    model = model.members[0] if model.members else model
+    options: dict[str, Any] = {"seed": seed}
+    if name != "kliep":
+        options["penalty"] = float(model.penalty)
+    if name in ("ulsif", "rulsif", "kliep"):
+        tilts = None if model.features is None else model.features.tilts
+        options["tilts"] = False if tilts is None else "linear" if int(tilts.shape[0]) == 1 else "all"
+    if model.features is not None and model.features.kind == "gaussian":
+        options["bandwidth"] = float(model.features.bandwidth)
+    return options
+
+
+def doubted(name: str, model: Ratio, target: Array, train: Array) -> Ratio:
+    """Return the model as an average counts it: with the sampling variance of log r, where that has a closed form."""
+    xp, target, train = samples(target, train)
+    if name in MOMENTS:
+        noise = gaussian_noise(xp, model, target, train, independent=name == "independent")
+    elif name in ("logistic", "kernel"):
+        noise = logistic_noise(xp, model, target, train)
+    else:
+        return model
+    return _alone(model._replace(noise=noise))
