@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 import counterpoise as cp
@@ -9,6 +11,9 @@ import counterpoise as cp
 from ._op import apply_eagerly, differentiated, eager, weigh
 from ._seen import key_of, remember, seen
 from ._spec import Options, make_rows
+
+_new: Callable[..., cp.Solution] = tuple.__new__
+"""As a named tuple makes itself, without a call in between."""
 
 
 def weights_of(
@@ -43,12 +48,12 @@ def solution_of(
         given = kept.read(losses, options, amount[1], 1.0)
         if not differentiated(losses):
             weights, table = kept.weighing.run(*given)
-            return cp.Solution(weights, *kept.weighing.parts(table))
+            return _new(cp.Solution, (weights, *kept.weighing.parts(table)))
         if kept.whole:
             constants: list[Tensor] = []
             problem = (kept.spec, options[0], None, kept.weighing, given, constants)
             weights, constants[0] = apply_eagerly(losses, problem)
-            return cp.Solution(weights, *constants)
+            return _new(cp.Solution, (weights, *constants))
     spec, rows, batch = make_rows("losses", losses, family, options, amount, 1.0, exponent)
     weights, value, table, status = weigh(spec, rows)
     if key is not None and kept is None:

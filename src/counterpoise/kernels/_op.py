@@ -87,19 +87,20 @@ class EagerWeigh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, problem: tuple[Any, ...]) -> Any:
         ctx.spec, prior, caps, weighing, given, constants = problem
-        weights, numbers = weighing.run(*given)
+        weights, ctx.numbers = weighing.run(*given)
         if constants is None:
-            ctx.save_for_backward(scores, weights, numbers, prior, caps)
+            ctx.save_for_backward(scores, weights, prior, caps)
             return weights
-        constants += weighing.parts(numbers)
+        constants += weighing.parts(ctx.numbers)
         watched = constants[1] if ctx.spec.family.endswith("ball") else None  # the multiplier, which backward reads
-        ctx.save_for_backward(scores, weights, numbers, prior, caps, watched)
+        ctx.save_for_backward(scores, weights, prior, caps, watched)
         ctx.set_materialize_grads(False)
         return weights, constants[0]
 
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
-        scores, weights, numbers, prior, caps, *_ = ctx.saved_tensors
+        scores, weights, prior, caps, *_ = ctx.saved_tensors
+        numbers = ctx.numbers
         shape, n = weights.shape, weights.shape[-1]
         if len(shape) == 2 and (prior is None or prior.dim() == 2) and (caps is None or caps.dim() == 2):
             return _gradient(ctx.spec, (scores, prior, caps, weights, numbers), up, up_value), None

@@ -152,16 +152,16 @@ class Weighing:
                 return self.run(arrays, amount, cap)
         weights, table = self.weights(), self.table()
         out, at = POINTER(weights), POINTER(table)
-        written = (out, at + self.value_at, at, at + self.status_at)
         if self.alone:
             read = POINTER(arrays[0])
-            launched = plan.launch((read, read, read, read, read, read, *written), read | out | at, (amount, cap))
+            pointers = (read, read, read, read, read, read, out, at + self.value_at, at, at + self.status_at)
+            bits = read | out | at
         else:
-            read = [*map(POINTER, arrays)]
-            launched = plan.launch((*read, *written), reduce(or_, read, out | at), (amount, cap))
-        if not launched:
+            pointers = (*map(POINTER, arrays), out, at + self.value_at, at, at + self.status_at)
+            bits = reduce(or_, pointers)
+        if not plan.launch(pointers, bits, amount, cap):
             value, _, _, _, status = self.parts(table)
-            plan.by_triton(arrays * (6 // len(arrays)), (weights, value, table, status), (amount, cap))
+            plan.by_triton(arrays * (6 // len(arrays)), (weights, value, table, status), amount, cap)
         return weights, table
 
     def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -177,8 +177,8 @@ class Weighing:
         inputs = _inputs(rows)
         outputs = Weighed(self.weights(), self.value(), self.numbers(), self.status())
         pointers = (*map(POINTER, inputs), *map(POINTER, outputs))
-        if not self.plan.launch(pointers, reduce(or_, pointers), floats):
-            self.plan.by_triton(inputs, outputs, floats)
+        if not self.plan.launch(pointers, reduce(or_, pointers), *floats):
+            self.plan.by_triton(inputs, outputs, *floats)
         return outputs
 
 
@@ -216,8 +216,8 @@ def pull_rows(
             return pull_rows(spec, rows, weights, numbers, up, forward, launch)
     inputs, floats, out = (*[scores if a is None else a for a in arrays], numbers), (float(cap),), allocate()
     pointers = (*map(POINTER, inputs), POINTER(out))
-    if not plan.launch(pointers, reduce(or_, pointers), floats):
-        plan.by_triton(inputs, (out,), floats)
+    if not plan.launch(pointers, reduce(or_, pointers), *floats):
+        plan.by_triton(inputs, (out,), *floats)
     return out
 
 

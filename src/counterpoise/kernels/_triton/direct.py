@@ -99,7 +99,7 @@ class Plan:
         """Whether the current device is another than the arrays'."""
         return self.device >= 0 and self.device != _current_device()
 
-    def launch(self, pointers: tuple[int, ...], bits: int, floats: tuple[float, ...]) -> bool:
+    def launch(self, pointers: tuple[int, ...], bits: int, *floats: float) -> bool:
         """Launch on the current device, or return False: `by_triton` must. ``bits`` are all that the pointers have."""
         launch = self.launchers.get(_odd(pointers) if bits & 15 else None)
         if not launch or not self.programs or watched(self.kernel):
@@ -107,7 +107,7 @@ class Plan:
         launch(self.programs, self.device, (*pointers, *self.before, *floats, *self.rest))
         return True
 
-    def by_triton(self, inputs: tuple, outputs: tuple, floats: tuple[float, ...]) -> None:
+    def by_triton(self, inputs: tuple, outputs: tuple, *floats: float) -> None:
         """Launch as Triton does, on the current device, and keep what it has compiled."""
         arrays = (*inputs, *outputs)
         views = [a if a.dtype == dtype else a.view(dtype) for a, dtype in zip(arrays, self.dtypes, strict=True)]
