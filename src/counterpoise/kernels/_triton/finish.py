@@ -18,7 +18,7 @@ from .families import (
     STEEP,
 )
 from .sums import LN2, power_log, tilted, unit
-from .tile import FULL, LOOPED, PRIOR, SQUARED, canonical, expm1, grown, load, total
+from .tile import FULL, LOOPED, PRIOR, SQUARED, binade, canonical, clamped, expm1, grown, load, total
 
 GAP = tl.constexpr(6.415306e-06)
 """Largest duality gap in units of the range, ε^{3/4} of float32."""
@@ -26,10 +26,11 @@ TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
+def settle(numbers, saturated, uniform, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     """Return numbers that make a row the argmax where it is saturated, the prior where it is uniform.
 
-    The slope is then too steep or too flat for any distance but 0 and, of dead atoms, infinity.
+    The slope is then too steep or too flat for any distance but 0 and, of dead atoms, infinity. Without a prior χ²'s
+    reach and slope are brought to where no weight is above 1, by a power of two.
     """
     limit, origin, reach, slope = numbers
     known = saturated | uniform
@@ -41,7 +42,12 @@ def settle(numbers, saturated, uniform, FAMILY: tl.constexpr):
             plain = 1.0
         slope = tl.where(saturated, STEEP, tl.where(uniform, FLAT, slope))
         limit = tl.where(known, float("inf"), limit)
-        return limit, tl.where(known, 0.0, origin), tl.where(known, plain, reach), slope
+        reach = tl.where(known, plain, reach)
+        if (plain == 1.0) & ((PRIOR & FLAGS) == 0):
+            near = 0.5 * binade(reach)
+            reach = reach * near
+            slope = slope * near
+        return limit, tl.where(known, 0.0, origin), reach, slope
 
 
 @triton.jit
@@ -53,14 +59,14 @@ def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
         if PRIOR & FLAGS:
             return tl.where(x < limit, tl.maximum(reach - (x - origin) * slope, 0.0), 0.0), none
         else:
-            return tl.maximum(reach - x * slope, 0.0), none
+            return clamped(tl.fma(x, -slope, reach)), none
     elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         z, e = tilted(x, origin, slope)
         return e, z * LN2
     elif FAMILY == CVAR:
         return tl.where(x < limit, 1.0, tl.where(x == limit, reach, 0.0)), none
     elif SQUARED & FLAGS:
-        base = tl.maximum(1 - x * (0.5 * slope), 0.0)
+        base = clamped(tl.fma(x, -0.5 * slope, 1.0))
         return base * base, base
     else:
         y, positive, _ = power_log(x * (-k * slope), k)
@@ -69,19 +75,24 @@ def _ratio(x, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
 
 @triton.jit
 def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Sum the weights up to a factor: rounding cannot then cost their sum."""
+    """Sum the weights up to a factor, rounding cannot then cost their sum; and what `foreseen` needs beside that."""
+    io, at, scale, n, cap = env
+    size = scale[1] * 0.0
+    extra = size
     if LOOPED & FLAGS:
-        io, at, scale, n, cap = env
-        size = scale[1] * 0.0
         for start in range(0, n, BLOCK):
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             ratio, _ = _ratio(x, numbers, k, FAMILY, FLAGS)
             size += total(p * ratio)
     else:
-        ratio, _ = _ratio(tile[0], numbers, k, FAMILY, FLAGS)
+        ratio, root = _ratio(tile[0], numbers, k, FAMILY, FLAGS)
         size = total(tile[1] * ratio)
-    return size * unit(env, FLAGS)
+        if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+            extra = total(ratio * ratio)
+        elif FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
+            extra = total(ratio * root)
+    return size * unit(env, FLAGS), extra * unit(env, FLAGS)
 
 
 @triton.jit
@@ -102,37 +113,76 @@ def _final(x, p, c, numbers, k, factors, FAMILY: tl.constexpr, FLAGS: tl.constex
 
 
 @triton.jit
-def foreseen(env, numbers, first, mean):
-    """Return what `_checks` sums for KL in all atoms, from the mean of x and that of y = log e^{t(c − x)} under q."""
-    _, centre, log_mass, t = numbers
+def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    """Return what `_checks` sums over all atoms, and where it cancels: near the prior.
+
+    All of it follows from sums that were taken for the weights, if the dual is asked at the threshold that they have:
+    any threshold bounds the optimum. Of KL from the mean of y = log e^{t(c − x)} under q; of χ² from Σ w and Σ w² of
+    weights w = a(δ − x)₊, up to a factor; of a = 1.5 from those of (1 − x/2τ)₊² and its power 3/2.
+    """
+    size, extra = sums
+    _, penalty, _ = bound
     count = env[2][3]
-    return centre - first / t, (first - log_mass) * count, ((mean - centre) * t + log_mass) * count
+    spent = mean * 0.0 + 1.0
+    primal = spent
+    convex = spent
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        _, centre, log_mass, t = numbers
+        primal = centre - extra / t
+        spent = extra - log_mass
+        convex = (mean - centre) * t + log_mass
+        near = tl.abs(log_mass) <= 0.4
+    elif FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        _, _, reach, slope = numbers
+        far = extra / size
+        primal = (reach - far) / slope
+        spent = 0.5 * scale_of * (far / size - 1)
+        near = (spent > 0.125 * scale_of) == 0
+        steep = penalty * scale_of * slope
+        convex = scale_of * (0.5 * (extra / steep / steep + 1) - (reach - mean * slope) / steep)
+    elif FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
+        tau = 1 / numbers[3]
+        rise = tau / penalty
+        cubed = extra / size
+        primal = (1 - cubed) * 2 * tau
+        spent = (cubed / tl.sqrt(size) - 1) * (1 / 0.75)
+        near = (spent > 1 / 3) == 0
+        convex = extra * rise * rise * rise * (2 / 3) + (4 / 3 - 2 * rise) + mean / penalty
+    else:
+        near = count > 0
+    return primal, spent * count, convex * count, near
 
 
 @triton.jit
 def _checks(
-    x, p, q, r, y, env, numbers, bound, ahead, k, scale_of,
+    x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of,
     FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹.
 
-    Of KL they are known ahead, except near the prior, where they would cancel.
+    Some are known ahead, except near the prior, where they would cancel.
     """
+    primal, spent, convex, near = ahead
     if (LOOPED | PRIOR) & FLAGS:
         return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
-    elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        primal, spent, convex = ahead
-        plain = (env[2][3] == BLOCK) & (tl.abs(numbers[2]) > 0.4)
-        if tl.min(plain.to(tl.int32)) == 0:
+    elif FAMILY != CVAR and (FAMILY != POWER_PENALTY or (SQUARED & FLAGS)):
+        if tl.max(near.to(tl.int32)) > 0:
             # computed again, and otherwise: kept since the weights were, it would take the registers of another warp
-            y = tl.fma(x, -numbers[3], numbers[1] * numbers[3])
-            y = tl.maximum(y, -1e30) - numbers[2]
+            _, origin, reach, slope = numbers
+            one = unit(env, FLAGS)
+            if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+                y = tl.maximum(tl.fma(x, -slope, origin * slope), -1e30) + factors[2]
+            elif FAMILY == POWER_PENALTY:
+                share = tl.sqrt(factors[1])
+                y = tl.maximum(share - x * (0.5 * slope * share), 0.0)
+                r = y * y
+                q = r * one
+            else:
+                r = tl.maximum(reach / slope - x, 0.0) * (slope * factors[1])
+                q = r * one
             primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
         return primal, spent, convex
     else:
-        primal = env[2][1] * 0.0
-        spent = primal
-        convex = primal
         plain = env[2][3] == BLOCK  # all atoms live, and are not asked one by one
         if tl.min(plain.to(tl.int32)) > 0:
             primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
@@ -146,7 +196,7 @@ def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.con
     shift, penalty, _ = bound
     live = x == x
     if ALL == 0:
-        live = x < float("inf")
+        live = x < 1e38
         x = tl.where(live, x, 0.0)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         f = (r - 1) * (r - 1)
@@ -171,7 +221,7 @@ def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.con
         convex = tl.where(inside, expm1((k + 1) * y), -1.0) / (k + 1) - z
     else:
         f = r * 0.0
-        convex = tl.maximum(shift - x, 0.0)  # what else is in f*(s) − s is known: `report` adds it
+        convex = clamped(shift - x)  # what else is in f*(s) − s is known: `report` adds it
     f = p * f
     convex = p * convex
     if ALL == 0:
@@ -209,20 +259,22 @@ def write(
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
+            _put(out + start + cols, q, here & (start + cols < n), FLAGS)
             if DETAILS:
-                s1, s2, s3 = _checks(x, p, q, r, y, env, numbers, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK)
+                s1, s2, s3 = _checks(
+                    x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
+                )  # fmt: skip
                 primal += s1
                 spent += s2
                 convex += s3
-            _put(out + start + cols, q, here & (start + cols < n), FLAGS)
     else:
         x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
+        _put(out + cols, q, here & (cols < n), FLAGS)
         if DETAILS:
             primal, spent, convex = _checks(
-                x, p, q, r, y, env, numbers, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
+                x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
             )  # fmt: skip
-        _put(out + cols, q, here & (cols < n), FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 
 

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, CAPS, LOOPED, PRIOR, SQUARED, canonical, grown, load, log1p, most, total
+from .tile import CAPPED, CAPS, LOOPED, PRIOR, SQUARED, binade, canonical, clamped, grown, load, log1p, most, total
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
@@ -19,6 +19,10 @@ TOP = tl.constexpr(8)
 ROOT = tl.constexpr(9)
 RAMP = tl.constexpr(10)
 GROWTH = tl.constexpr(11)
+STEEPER = tl.constexpr(33554432.0)
+"""More than the reciprocal of a rounding: the least difference from u, times it and 1/u, is above 1."""
+STEEPEST = tl.constexpr(8.507059173023462e37)
+SHORT = tl.constexpr(1e-30)
 LN2 = tl.constexpr(0.6931471805599453)
 LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -40,9 +44,18 @@ def power_log(z, k):
 
 
 @triton.jit
+def below(x, u):
+    """Return 1 where x < u and 0 elsewhere, for x >= 0; at thresholds u up to SHORT it may be a part of 1."""
+    steep = tl.minimum(binade(u) * STEEPER, STEEPEST)
+    return clamped(tl.fma(x, -steep, u * steep))
+
+
+@triton.jit
 def ramp(x, u):
-    """Return Σ (u − x)₊ and how many atoms it has."""
-    return total(tl.maximum(u - x, 0.0)), total(tl.where(x < u, 1.0, 0.0))
+    """Return Σ (u − x)₊ and how many atoms it has, for x >= 0."""
+    near = 0.5 * binade(u)  # u near lies in [½, 1)
+    weight = total(clamped(tl.fma(x, -near, u * near)))
+    return weight * binade(near), total(below(x, u))
 
 
 @triton.jit
@@ -64,7 +77,7 @@ def clip(x, c, u):
 @triton.jit
 def root(x, p, tau):
     """Return Σ p b² for b = (1 − x/2τ)₊, and Σ p b x, from which no product with x is summed."""
-    base = tl.maximum(x * (-0.5 / tau) + 1, 0.0)
+    base = clamped(tl.fma(x, -0.5 / tau, 1.0))
     square = total(p * base * base)
     return square, (square - total(p * base)) * (-2 * tau)
 
@@ -79,6 +92,11 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     live = x < float("inf")
     if PHASE == TOP:
         return total(tl.where(x == 0, p, 0.0)), total(tl.where(x == float("inf"), 0.0, p * x)), none, none
+    elif PHASE == MOMENTS and ((PRIOR | LOOPED) & FLAGS) == 0:  # no atom is at infinity
+        held = below(x, tl.minimum(u, 1e30))
+        off = x - v
+        first = held * off
+        return total(held), total(first), none, total(first * off)
     elif PHASE == MOMENTS:
         inside = x < u
         off = tl.where(inside, x - v, 0.0)
@@ -114,7 +132,13 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         rise = tl.where(live, p * tl.where(inside, grown(y, e), -1.0), 0.0)
         return total(w), total(rise), total(tl.where(inside, w * x / base, 0.0)), none
     elif PHASE == REACHED:
-        return total(tl.where(x <= u, p, 0.0)), none, none, none
+        if PRIOR & FLAGS:
+            held = total(tl.where(x <= u, p, 0.0))
+        elif tl.min(u) > SHORT:
+            held = total(below(x, (u.to(tl.int32, bitcast=True) + 1).to(tl.float32, bitcast=True)))
+        else:
+            held = total(tl.where(x <= u, 1.0, 0.0))
+        return held, none, none, none
     elif PHASE == NEAREST:
         side = u * x
         return most(tl.where(side <= v, side, -float("inf"))), none, none, none
@@ -175,7 +199,7 @@ def scatter(tile, env, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     if (PRIOR | LOOPED) & FLAGS:
         spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
     else:
-        off = tl.minimum(tile[0], 1.0) - mean
+        off = clamped(tile[0]) - mean
         count = env[2][3]
         spread = (total(off * off) - (BLOCK - count) * (1 - mean) * (1 - mean)) / count
     return spread

@@ -12,13 +12,15 @@ from .families import (
     ENTMAX,
     KL_BALL,
     KL_PENALTY,
+    PROJECT_BALL,
     PROJECT_SIMPLEX,
     solve,
 )
 from .finish import foreseen, measure, report, settle, write
 from .sums import first_look, unit
-from .tile import begin, canonical, head, load, places
+from .tile import LOOPED, PRIOR, begin, canonical, head, load, places
 
+FARTHEST = tl.constexpr(3e38)
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
 """Caps may sum to a few roundings less than 1."""
 
@@ -42,29 +44,29 @@ def _amounts(amounts, amount, row, here, FAMILY: tl.constexpr, PER_ROW: tl.const
 def _scaled(
     tile, env, solved, bad, given, mean, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Return what brings the weights' sum to 1, NaN where the row is bad, the dual's numbers, and KL's sums ahead."""
+    """Return what brings the weights' sum to 1, NaN where the row is bad, the dual's numbers, and sums ahead."""
     numbers, moments, penalty, shift = solved
     if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        size = moments[0]  # Σ p e^y, already summed
+        size, extra, _ = moments  # Σ p e^y and the mean of y, already summed
     elif FAMILY == CAPPED_SIMPLEX:
         size = numbers[2]  # likewise
+        extra = size
     else:
-        size = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
+        size, extra = measure(tile, env, numbers, k, FAMILY, FLAGS, BLOCK)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         inner, first, outside = moments
-        shift = numbers[1] + (first + size * outside) / tl.where(inner > 0, inner, 1.0)
+        weight = size / numbers[3]
+        shift = numbers[1] + (first + weight * outside) / tl.where(inner > 0, inner, 1.0)
         if FAMILY == CHI_BALL:
-            penalty = tl.where(size > 0, size, 1.0) / scale_of
+            penalty = tl.where(size > 0, weight, 1.0) / scale_of
     size = tl.where(size > 0, size, 1.0)
     if FAMILY == CAPPED_SIMPLEX:
         free = numbers[3]
         factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
     else:
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
-    ahead = (mean * 0.0, mean * 0.0, mean * 0.0)
-    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        ahead = foreseen(env, numbers, moments[1], mean)
-    return factors, (shift, penalty, given), ahead
+    bound = (shift, penalty, given)
+    return factors, bound, foreseen(env, numbers, (size, extra), bound, mean, scale_of, FAMILY, FLAGS)
 
 
 @triton.jit
@@ -100,6 +102,11 @@ def weigh_kernel(
     marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
     mean = tl.where(mean == mean, mean, 0.0)
 
+    if (FAMILY == CHI_BALL or FAMILY == PROJECT_BALL) and ((PRIOR | LOOPED) & FLAGS) == 0:
+        if tl.min(scale[3]) < BLOCK:  # dead atoms come to lie beyond all others, but not at infinity: 0 times that is 0
+            x = tl.minimum(x, FARTHEST)
+        tile = (x, p, c)
+
     failed = wrong | empty | (marks > 0)
     if FAMILY == CAPPED_SIMPLEX:
         failed = failed | (room < ROOM)
@@ -107,7 +114,7 @@ def weigh_kernel(
     numbers, moments, penalty, shift, saturated, uniform = solve(
         tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK
     )  # fmt: skip
-    numbers = settle(numbers, saturated, uniform, FAMILY)
+    numbers = settle(numbers, saturated, uniform, FAMILY, FLAGS)
 
     empty = empty & (marks == 0)
     bad = tl.where(failed & (empty == 0), float("nan"), 0.0)
