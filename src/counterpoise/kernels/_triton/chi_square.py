@@ -4,6 +4,7 @@
 import triton
 import triton.language as tl
 
+from .root import CLOSE
 from .sums import BELOW, MOMENTS, RAMP, SPREAD, ramp, sums, unit
 from .tile import LOOPED, PRIOR
 
@@ -27,7 +28,7 @@ def _edge(moments, second, amount, BALL: tl.constexpr):
 @triton.jit
 def _falls(weight, held, delta, amount):
     """Return Newton's next δ of Σ p(δ − x)₊ = amount, and whether it lies below by no more than rounding."""
-    new = delta - (weight - amount) / tl.where(held > 0, held, 1.0)
+    new = delta - (weight - amount) / held  # the argmax is below any δ > 0
     return new, new >= delta * (1 - ROUNDING)
 
 
@@ -39,7 +40,8 @@ def _bound(x, one, amount, delta, done):
     steps = 0
     while (tl.min(stop) == 0) & (steps < 8):
         weight, held = ramp(near, delta)
-        new, ended = _falls(weight * one, held * one, delta, amount)
+        new, _ = _falls(weight * one, held * one, delta, amount)
+        ended = new >= delta * (1 - CLOSE)
         delta = tl.where(stop > 0, delta, tl.minimum(new, delta))
         stop = stop | ended.to(tl.int32)
         steps += 1
@@ -112,7 +114,7 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
         else:
             weight, held, _, _ = sums(tile, env, delta, zero, 0.0, RAMP, FLAGS, BLOCK)
             beyond = 1 - held
-            off = delta - weight / tl.where(held > 0, held, 1.0)
+            off = delta - weight / held
             new, ended = _falls(weight, held, delta, amount)
             ended = ended.to(tl.int32)
         mass = tl.where(stop > 0, mass, held)

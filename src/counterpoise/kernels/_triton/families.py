@@ -8,9 +8,9 @@ from .capped import solve_capped
 from .chi_square import shrink
 from .cvar import solve_cvar
 from .kl import solve_kl_ball, tilt
-from .power import power_at, solve_power
+from .power import solve_power, solve_root
 from .sums import scatter, unit
-from .tile import LOOPED, PRIOR, expm1
+from .tile import LOOPED, PRIOR, SQUARED
 
 CHI_PENALTY = tl.constexpr(0)
 CHI_BALL = tl.constexpr(1)
@@ -72,12 +72,19 @@ def _tilted(tile, env, t, mean, saturated, uniform, FLAGS: tl.constexpr, BLOCK: 
 
 
 @triton.jit
+def _most(env, argmass, FLAGS: tl.constexpr):
+    """Return a mass that the argmax has at least: without a prior one atom's, for which no pass counts ties."""
+    if PRIOR & FLAGS:
+        return argmass
+    else:
+        return unit(env, FLAGS)
+
+
+@triton.jit
 def _reached(env, strength, look, FLAGS: tl.constexpr):
     """Return a bound of the threshold: of all atoms' own, and of the argmax's, whose weight is at most 1."""
     argmass, mean, _ = look
-    if (PRIOR & FLAGS) == 0:
-        argmass = unit(env, FLAGS)  # one atom's: no pass to count ties
-    return tl.minimum(strength + mean, strength / argmass)
+    return tl.minimum(strength + mean, strength / _most(env, argmass, FLAGS))
 
 
 @triton.jit
@@ -102,9 +109,12 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
     elif FAMILY == KL_PENALTY:
         return _tilted(tile, env, 1 / penalty, mean, saturated, uniform, FLAGS, BLOCK)
     else:
-        tau = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
-        log_mass, _ = power_at(tile, env, tau, k, FLAGS, BLOCK)
-        shift = tau * tl.exp(k * log_mass) * expm1(-k * log_mass) / k
+        log_mass = zero
+        shift = zero  # of a = 1.5, `root_shift` finds it when the weights are summed
+        if SQUARED & FLAGS:
+            tau = solve_root(tile, env, penalty, _most(env, argmass, FLAGS), done, FLAGS, BLOCK)
+        else:
+            tau, log_mass, shift = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         return (zero + float("inf"), zero, log_mass, 1 / tau), (zero, zero, zero), penalty, shift, saturated, uniform
 
 

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .tile import begin, most, places, total
+from .tile import begin, most, places, total, totals
 
 FLAT = tl.constexpr(0)
 EXPONENTIAL = tl.constexpr(1)
@@ -95,8 +95,7 @@ def pull_kernel(
     )  # fmt: skip
     rate = tl.load(numbers + 3 * rows + row, mask=here, other=0.0)
     g, h, x, moving = _tile(io, at, 0, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
-    size = total(h)
-    mean = total(h * g)
+    size, mean = totals(h, h * g)
     if LOOPS:
         for start in range(BLOCK, n, BLOCK):
             g1, h1, x1, _ = _tile(io, at, start, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)
@@ -120,8 +119,7 @@ def pull_kernel(
                 reach = tl.maximum(reach, most(tl.where(m1, tl.abs(x1 - centre), 0.0)))
         reach = tl.where(reach > 0, reach, 1.0)
         off = (x - centre) / reach
-        spread = total(h * off * off)
-        along = total(h * off * (g - mean))
+        spread, along = totals(h * off * off, h * off * (g - mean))
         if LOOPS:
             for start in range(BLOCK, n, BLOCK):
                 g1, h1, x1, _ = _tile(io, at, start, n, here, cap, k, KIND, PULL_FLAGS, BLOCK)

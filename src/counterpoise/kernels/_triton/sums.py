@@ -4,7 +4,22 @@
 import triton
 import triton.language as tl
 
-from .tile import CAPPED, CAPS, LOOPED, PRIOR, SQUARED, binade, canonical, clamped, grown, load, log1p, most, total
+from .tile import (
+    CAPPED,
+    CAPS,
+    LOOPED,
+    PRIOR,
+    SQUARED,
+    binade,
+    canonical,
+    clamped,
+    grown,
+    load,
+    log1p,
+    most,
+    total,
+    totals,
+)
 
 MOMENTS = tl.constexpr(0)
 SPREAD = tl.constexpr(1)
@@ -53,9 +68,10 @@ def below(x, u):
 @triton.jit
 def ramp(x, u):
     """Return Σ (u − x)₊ and how many atoms it has, for x >= 0."""
-    near = 0.5 * binade(u)  # u near lies in [½, 1)
-    weight = total(clamped(tl.fma(x, -near, u * near)))
-    return weight * binade(near), total(below(x, u))
+    exponent = tl.minimum(u.to(tl.int32, bitcast=True) & 0x7F800000, 0x7D800000)
+    near = (0x7E800000 - exponent).to(tl.float32, bitcast=True)  # u near lies in [½, 1)
+    weight, held = totals(clamped(tl.fma(x, -near, u * near)), below(x, u))
+    return weight * (exponent + 0x00800000).to(tl.float32, bitcast=True), held
 
 
 @triton.jit
@@ -71,15 +87,14 @@ def clip(x, c, u):
     """Return Σ min((u − x)₊, c) and how many atoms are not clipped."""
     off = u - x
     held = tl.minimum(tl.maximum(off, 0.0), c)
-    return total(held), total(tl.where(held == off, 1.0, 0.0))
+    return totals(held, tl.where(held == off, 1.0, 0.0))
 
 
 @triton.jit
-def root(x, p, tau):
-    """Return Σ p b² for b = (1 − x/2τ)₊, and Σ p b x, from which no product with x is summed."""
-    base = clamped(tl.fma(x, -0.5 / tau, 1.0))
-    square = total(p * base * base)
-    return square, (square - total(p * base)) * (-2 * tau)
+def root(x, p, g):
+    """Return Σ p b² and Σ p b for b = (1 − gx)₊."""
+    base = clamped(tl.fma(x, -g, 1.0))
+    return totals(p * base * base, p * base)
 
 
 @triton.jit
@@ -96,7 +111,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         held = below(x, tl.minimum(u, 1e30))
         off = x - v
         first = held * off
-        return total(held), total(first), none, total(first * off)
+        mass, moved = totals(held, first)
+        return mass, moved, none, total(first * off)
     elif PHASE == MOMENTS:
         inside = x < u
         off = tl.where(inside, x - v, 0.0)
@@ -113,14 +129,15 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         z, e = tilted(x, v, u)
         w = p * e
         rise = w * z
-        return total(w), total(rise) * LN2, total(rise * z) * (LN2 * LN2), none
+        mass, first = totals(w, rise)
+        return mass, first * LN2, total(rise * z) * (LN2 * LN2), none
     elif PHASE == GROWTH:
         # written so that nothing is shared with the tilt: what its branch needs would be kept in registers before it
         _, e = tilted(x, v, u)
         return total(tl.where(x * u < float("inf"), p * grown((v - x) * u, e), 0.0)), none, none, none
-    elif PHASE == ROOT:  # POWER at k = ½, without its second sum
-        square, first = root(x, p, u)
-        return square, none, first, none
+    elif PHASE == ROOT:
+        square, linear = root(x, p, u)
+        return square, linear, none, none
     elif PHASE == POWER and (SQUARED & FLAGS):
         z = tl.maximum(x * (-0.5 / u), -1.0)
         rise = total(tl.where(live, p * (z * (z + 2)), 0.0))
@@ -148,7 +165,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         return most(tl.where(live & (x <= u), x, 0.0)), none, none, none
     else:
         held, free = clipped(x, p, c, u, v)
-        return total(held), total(tl.where(free, p, 0.0)), none, none
+        filled, rising = totals(held, tl.where(free, p, 0.0))
+        return filled, rising, none, none
 
 
 @triton.jit

@@ -49,15 +49,24 @@ def total(v):
 
 
 @triton.jit
-def most(v):
-    """Largest of each row, shape (1, rows, 1)."""
-    return tl.max(tl.max(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+def totals(v, w):
+    """Return sums of each row of two arrays, shape (1, rows, 1): threads and warps meet once for both."""
+    both = tl.join(tl.sum(v, axis=0, keep_dims=True), tl.sum(w, axis=0, keep_dims=True))
+    return tl.split(tl.sum(both, axis=2, keep_dims=True))
 
 
 @triton.jit
-def least(v):
-    """Smallest of each row, shape (1, rows, 1)."""
-    return tl.min(tl.min(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+def ends(v):
+    """Return the largest and the smallest of each row, shape (1, rows, 1), likewise."""
+    both = tl.join(tl.max(v, axis=0, keep_dims=True), tl.max(-v, axis=0, keep_dims=True))
+    top, bottom = tl.split(tl.max(both, axis=2, keep_dims=True))
+    return top, -bottom
+
+
+@triton.jit
+def most(v):
+    """Largest of each row, shape (1, rows, 1)."""
+    return tl.max(tl.max(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
 
 
 @triton.jit
@@ -240,7 +249,7 @@ def _look(x, p, c, inside, shrink, FLAGS: tl.constexpr):
     """Return top, bottom, mass, marks and the sum of caps of a tile; NaN scores show later, in the mean distance."""
     marks = shrink * 0.0
     if ((PRIOR | CAPS) & FLAGS) == 0:
-        bottom = least(x)
+        top, bottom = ends(x)
         mass = marks + x.shape[0] * x.shape[2]
         if tl.min(bottom) == -float("inf"):  # else all atoms live, and are not asked one by one
             live = x > -float("inf")
@@ -251,7 +260,7 @@ def _look(x, p, c, inside, shrink, FLAGS: tl.constexpr):
             mass = tl.where(c > 0, mass, 0.0)
             room = tl.where(c > 0, mass * c, 0.0)
             marks = tl.where(c >= 0, marks, 2.0)
-        return most(x), bottom, mass, marks, room
+        return top, bottom, mass, marks, room
     if PRIOR & FLAGS:
         marks = most(tl.where(((p > 0) & (p < float("inf"))) | (p == 0), 0.0, 2.0))
     if CAPPED & FLAGS:

@@ -4,6 +4,7 @@
 import triton
 import triton.language as tl
 
+from .certificate import foreseen
 from .families import (
     CAPPED_SIMPLEX,
     CHI_BALL,
@@ -12,13 +13,15 @@ from .families import (
     ENTMAX,
     KL_BALL,
     KL_PENALTY,
+    POWER_PENALTY,
     PROJECT_BALL,
     PROJECT_SIMPLEX,
     solve,
 )
-from .finish import foreseen, measure, report, settle, write
+from .finish import measure, report, settle, write
+from .power import root_shift
 from .sums import first_look, unit
-from .tile import LOOPED, PRIOR, begin, canonical, head, load, places
+from .tile import LOOPED, PRIOR, SQUARED, begin, canonical, head, load, places
 
 FARTHEST = tl.constexpr(3e38)
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
@@ -65,6 +68,8 @@ def _scaled(
         factors = (bad + 1.0, (1 - size) / tl.where(free > 0, free, 1.0), bad)
     else:
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
+    if FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
+        shift = root_shift(tile, env, 1 / numbers[3], size, FLAGS, BLOCK)
     bound = (shift, penalty, given)
     return factors, bound, foreseen(env, numbers, (size, extra), bound, mean, scale_of, FAMILY, FLAGS)
 

@@ -1,0 +1,134 @@
+"""The sums of a duality gap: of all atoms, or without another look from sums that the weights needed."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from .families import CHI_BALL, CHI_PENALTY, CVAR, KL_BALL, KL_PENALTY, POWER_PENALTY
+from .sums import power_log, unit
+from .tile import LOOPED, PRIOR, SQUARED, clamped, expm1, grown, total
+
+TINY = tl.constexpr(1.1754943508222875e-38)
+
+
+@triton.jit
+def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    """Return what `checks` sums over all atoms, and where it cancels: near the prior.
+
+    All of it follows from sums that were taken for the weights, if the dual is asked at the threshold that they have:
+    any threshold bounds the optimum. Of KL from the mean of y = log e^{t(c − x)} under q; of χ² from Σ w and Σ w² of
+    weights w = a(δ − x)₊, up to a factor; of a = 1.5 from those of (1 − x/2τ)₊² and its power 3/2.
+    """
+    size, extra = sums
+    _, penalty, _ = bound
+    count = env[2][3]
+    spent = mean * 0.0 + 1.0
+    primal = spent
+    convex = spent
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        _, centre, log_mass, t = numbers
+        primal = centre - extra / t
+        spent = extra - log_mass
+        convex = (mean - centre) * t + log_mass
+        near = tl.abs(log_mass) <= 0.4
+    elif FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        _, _, reach, slope = numbers
+        far = extra / size
+        primal = (reach - far) / slope
+        spent = 0.5 * scale_of * (far / size - 1)
+        near = (spent > 0.125 * scale_of) == 0
+        steep = penalty * scale_of * slope
+        convex = scale_of * (0.5 * (extra / steep / steep + 1) - (reach - mean * slope) / steep)
+    elif FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
+        tau = 1 / numbers[3]
+        rise = tau / penalty
+        cubed = extra / size
+        primal = (1 - cubed) * 2 * tau
+        spent = (cubed / tl.sqrt(size) - 1) * (1 / 0.75)
+        near = (spent > 1 / 3) == 0
+        convex = extra * rise * rise * rise * (2 / 3) + (4 / 3 - 2 * rise) + mean / penalty
+    else:
+        near = count > 0
+    return primal, spent * count, convex * count, near
+
+
+@triton.jit
+def checks(
+    x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of,
+    FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹.
+
+    Some are known ahead, except near the prior, where they would cancel.
+    """
+    primal, spent, convex, near = ahead
+    if (LOOPED | PRIOR) & FLAGS:
+        return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+    elif FAMILY != CVAR and (FAMILY != POWER_PENALTY or (SQUARED & FLAGS)):
+        if tl.max(near.to(tl.int32)) > 0:
+            # computed again, and otherwise: kept since the weights were, it would take the registers of another warp
+            _, origin, reach, slope = numbers
+            one = unit(env, FLAGS)
+            if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+                y = tl.maximum(tl.fma(x, -slope, origin * slope), -1e30) + factors[2]
+            elif FAMILY == POWER_PENALTY:
+                share = tl.sqrt(factors[1])
+                y = tl.maximum(share - x * (0.5 * slope * share), 0.0)
+                r = y * y
+                q = r * one
+            else:
+                r = tl.maximum(reach / slope - x, 0.0) * (slope * factors[1])
+                q = r * one
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+        return primal, spent, convex
+    else:
+        plain = env[2][3] == BLOCK  # all atoms live, and are not asked one by one
+        if tl.min(plain.to(tl.int32)) > 0:
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
+        else:
+            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+        return primal, spent, convex
+
+
+@triton.jit
+def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    shift, penalty, _ = bound
+    live = x == x
+    if ALL == 0:
+        live = x < 1e38
+        x = tl.where(live, x, 0.0)
+    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        f = (r - 1) * (r - 1)
+        h = (shift - x) * (1 / (penalty * scale_of))
+        m = tl.maximum(h, -1.0)
+        convex = 0.5 * m * m + (m - h)
+    elif FAMILY == KL_PENALTY or FAMILY == KL_BALL:
+        above = grown(y, r)
+        f = r * y - above
+        convex = above - y  # s = y
+    elif SQUARED & FLAGS:  # polynomials in the roots of r and of the maximum's
+        y = y - 1
+        f = y * y * (y + 1.5)
+        h = (shift - x) * (0.5 / penalty)
+        m = tl.maximum(h, -1.0)
+        convex = m * m * (m * (1 / 3) + 1) + (m - h)
+    elif FAMILY == POWER_PENALTY:
+        y = tl.log(tl.maximum(r, TINY))
+        f = (r * expm1(k * y) / k - (r - 1)) / (k + 1)
+        z = (shift - x) * (1 / penalty)
+        y, inside, _ = power_log(z * k, k)
+        convex = tl.where(inside, expm1((k + 1) * y), -1.0) / (k + 1) - z
+    else:
+        f = r * 0.0
+        convex = clamped(shift - x)  # what else is in f*(s) − s is known: `report` adds it
+    f = p * f
+    convex = p * convex
+    if ALL == 0:
+        f = tl.where(live, f, 0.0)
+        convex = tl.where(live, convex, 0.0)
+    if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
+        return total(q * x), total(f) * (0.5 * scale_of), total(convex) * scale_of
+    elif SQUARED & FLAGS:
+        return total(q * x), total(f) * (1 / 0.75), total(convex) * 2
+    else:
+        return total(q * x), total(f), total(convex)
