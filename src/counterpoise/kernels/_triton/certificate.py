@@ -4,16 +4,16 @@
 import triton
 import triton.language as tl
 
-from .families import CHI_BALL, CHI_PENALTY, CVAR, KL_BALL, KL_PENALTY, POWER_PENALTY
-from .sums import power_log, unit
-from .tile import LOOPED, PRIOR, SQUARED, clamped, expm1, grown, total
+from .families import CHI_BALL, CHI_PENALTY, KL_BALL, KL_PENALTY, POWER_PENALTY
+from .sums import power_log
+from .tile import SQUARED, clamped, expm1, grown, total
 
 TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
 def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    """Return what `checks` sums over all atoms, and where it cancels: near the prior.
+    """Return what `summed` sums over all atoms, and where it cancels: near the prior.
 
     All of it follows from sums that were taken for the weights, if the dual is asked at the threshold that they have:
     any threshold bounds the optimum. Of KL from the mean of y = log e^{t(c − x)} under q; of χ² from Σ w and Σ w² of
@@ -53,45 +53,11 @@ def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FL
 
 
 @triton.jit
-def checks(
-    x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of,
-    FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+def summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹.
 
-    Some are known ahead, except near the prior, where they would cancel.
+    ``ALL`` atoms are known to live, and are not asked one by one.
     """
-    primal, spent, convex, near = ahead
-    if (LOOPED | PRIOR) & FLAGS:
-        return _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
-    elif FAMILY != CVAR and (FAMILY != POWER_PENALTY or (SQUARED & FLAGS)):
-        if tl.max(near.to(tl.int32)) > 0:
-            # computed again, and otherwise: kept since the weights were, it would take the registers of another warp
-            _, origin, reach, slope = numbers
-            one = unit(env, FLAGS)
-            if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-                y = tl.maximum(tl.fma(x, -slope, origin * slope), -1e30) + factors[2]
-            elif FAMILY == POWER_PENALTY:
-                share = tl.sqrt(factors[1])
-                y = tl.maximum(share - x * (0.5 * slope * share), 0.0)
-                r = y * y
-                q = r * one
-            else:
-                r = tl.maximum(reach / slope - x, 0.0) * (slope * factors[1])
-                q = r * one
-            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
-        return primal, spent, convex
-    else:
-        plain = env[2][3] == BLOCK  # all atoms live, and are not asked one by one
-        if tl.min(plain.to(tl.int32)) > 0:
-            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
-        else:
-            primal, spent, convex = _summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
-        return primal, spent, convex
-
-
-@triton.jit
-def _summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     shift, penalty, _ = bound
     live = x == x
     if ALL == 0:

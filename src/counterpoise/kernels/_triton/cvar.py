@@ -26,7 +26,7 @@ def _guess(lo, hi, before, upto, level, run, count):
     far = (upto - level) * tl.exp2(1 - tl.maximum(-run, 1.0))
     share = near / tl.maximum(near + far, 1.1754943508222875e-38)
     atoms = tl.maximum((upto - before) * count, 1.0)
-    pad = 0.5 * tl.sqrt(tl.maximum(share * (1 - share), 0.0) / atoms)
+    pad = 0.5 * tl.sqrt(tl.maximum(share * (1 - share), 0.0)) * tl.rsqrt(atoms)
     share += tl.where(atoms <= FEW, 0.0, tl.where(share < 0.5, pad, -pad))
     return (left + (right - left) * tl.minimum(tl.maximum(share, 0.0), 1.0)).to(tl.int32, bitcast=True)
 
@@ -43,7 +43,7 @@ def _start(tile, env, level, mean, count, FLAGS: tl.constexpr, BLOCK: tl.constex
 
 @triton.jit
 def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return the last x reached and the share of its own mass that is filled.
+    """Return the last x reached, the share of its own mass that is filled, and the mass of all that is.
 
     Bounds are the integers that order distances as floats. The first two looks are to either side of where normal
     losses would have the level; most of them only sum the mass up to a guess. Where few atoms
@@ -90,4 +90,4 @@ def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.cons
         steps += 1
     tie = upto - before
     part = tl.minimum(tl.maximum((level - before) / tl.where(tie > 0, tie, 1.0), 0.0), 1.0)
-    return hi.to(tl.float32, bitcast=True), part
+    return hi.to(tl.float32, bitcast=True), part, tl.where(done, 1.0, before + part * tie)

@@ -51,8 +51,8 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         return _tilted(tile, env, t, mean, saturated, uniform, FLAGS, BLOCK)
     elif FAMILY == CVAR:
         uniform = given == 1
-        last, part = solve_cvar(tile, env, given, mean, uniform | failed, FLAGS, BLOCK)
-        return (last, zero, part, zero), (zero, zero, zero), zero + 1.0, last, never, uniform
+        last, part, mass = solve_cvar(tile, env, given, mean, uniform | failed, FLAGS, BLOCK)
+        return (last, zero, part, zero), (mass, zero, zero), zero + 1.0, last, never, uniform
     elif FAMILY == CAPPED_SIMPLEX:
         numbers = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
         return numbers, (zero, zero, zero), zero + 1.0, zero, never, never

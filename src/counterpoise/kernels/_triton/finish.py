@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from .certificate import checks
+from .certificate import summed
 from .families import (
     CAPPED_SIMPLEX,
     CHI_BALL,
@@ -18,7 +18,7 @@ from .families import (
     PROJECT_SIMPLEX,
     STEEP,
 )
-from .sums import LN2, power_log, tilted, unit
+from .sums import LN2, narrow, power_log, tilted, unit
 from .tile import FULL, LOOPED, PRIOR, SQUARED, binade, canonical, clamped, load, total, totals
 
 GAP = tl.constexpr(6.415306e-06)
@@ -122,37 +122,60 @@ def _put(out, q, inside, FLAGS: tl.constexpr):
 
 
 @triton.jit
+def _in_pieces(
+    env, at, numbers, k, factors, bound, scale_of, out, here, STORE: tl.constexpr, DETAILS: tl.constexpr,
+    FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Do what `write` does, reading the rows again, BLOCK atoms at a time."""
+    io, _, scale, n, cap = env
+    primal = scale[1] * 0.0
+    spent = primal
+    convex = primal
+    for start in range(0, n, BLOCK):
+        z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
+        x, p = canonical(z, m, c, inside, scale, FLAGS)
+        q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
+        if STORE:
+            _put(out + start + at[5], q, here & (start + at[5] < n), FLAGS)
+        if DETAILS:
+            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+            primal += s1
+            spent += s2
+            convex += s3
+    return primal, spent, convex
+
+
+@triton.jit
 def write(
     tile, env, numbers, k, factors, bound, ahead, scale_of, out, here,
     FAMILY: tl.constexpr, DETAILS: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Store the weights; return what `checks` sums, 0 where no details are wanted."""
-    io, at, scale, n, cap = env
-    cols = at[5]
-    primal = scale[1] * 0.0
-    spent = primal
-    convex = primal
+    """Store the weights; return what `summed` sums, 0 where no details are wanted."""
+    at = env[1]
+    x, p, c = tile
+    primal, spent, convex, near = ahead
+    foretold = (FAMILY != CVAR) & ((FAMILY != POWER_PENALTY) | ((SQUARED & FLAGS) > 0))
     if LOOPED & FLAGS:
-        for start in range(0, n, BLOCK):
-            z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
-            x, p = canonical(z, m, c, inside, scale, FLAGS)
-            q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
-            _put(out + start + cols, q, here & (start + cols < n), FLAGS)
-            if DETAILS:
-                s1, s2, s3 = checks(
-                    x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
-                )  # fmt: skip
-                primal += s1
-                spent += s2
-                convex += s3
+        primal, spent, convex = _in_pieces(
+            env, at, numbers, k, factors, bound, scale_of, out, here, True, DETAILS, FAMILY, FLAGS, BLOCK
+        )  # fmt: skip
     else:
-        x, p, c = tile
         q, r, y = _final(x, p, c, numbers, k, factors, FAMILY, FLAGS)
-        _put(out + cols, q, here & (cols < n), FLAGS)
-        if DETAILS:
-            primal, spent, convex = checks(
-                x, p, q, r, y, env, numbers, factors, bound, ahead, k, scale_of, FAMILY, FLAGS, BLOCK
-            )  # fmt: skip
+        _put(out + at[5], q, here & (at[5] < env[3]), FLAGS)
+        if DETAILS == 0:
+            primal = env[2][1] * 0.0
+        elif PRIOR & FLAGS:
+            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+        elif foretold:
+            if tl.max(near.to(tl.int32)) > 0:
+                primal, spent, convex = _in_pieces(
+                    env, narrow(at, tile), numbers, k, factors, bound, scale_of, out, here, False, True, FAMILY,
+                    LOOPED | FLAGS, x.shape[2],
+                )  # fmt: skip
+        elif tl.min(env[2][3]) == BLOCK:
+            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
+        else:
+            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 
 

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from .root import advance
-from .sums import GROWTH, TILT, scatter, sums
+from .sums import GROWTH, TILT, reread, scatter, sums
 from .tile import log1p
 
 
@@ -18,7 +18,7 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     log_mass = tl.log(mass)
     near = tl.abs(mass - 1) < 0.5
     if tl.max(near.to(tl.int32)) > 0:  # else what cancels in mass − 1 is not wanted
-        growth, _, _, _ = sums(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
+        growth, _, _, _ = reread(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
         log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), log_mass)
     share = 1 / mass
     first = first * share

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from .root import CLOSE, ROUND
-from .sums import POWER, ROOT, root, sums, unit
+from .sums import POWER, ROOT, reread, root, sums, unit
 from .tile import LOOPED, PRIOR, expm1, log1p
 
 
@@ -74,7 +74,7 @@ def root_shift(tile, env, tau, square, FLAGS: tl.constexpr, BLOCK: tl.constexpr)
     lack = 1 - square
     near = tl.abs(lack) < 0.5
     if tl.max(near.to(tl.int32)) > 0:
-        _, growth, _, _ = sums(tile, env, tau, tau * 0.0, 0.5, POWER, FLAGS, BLOCK)
+        _, growth, _, _ = reread(tile, env, tau, tau * 0.0, 0.5, POWER, FLAGS, BLOCK)
         lack = tl.where(near, -growth, lack)
     return 2 * tau * lack / (1 + tl.sqrt(square))
 

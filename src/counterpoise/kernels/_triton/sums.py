@@ -19,6 +19,7 @@ from .tile import (
     most,
     total,
     totals,
+    totals3,
 )
 
 MOMENTS = tl.constexpr(0)
@@ -75,6 +76,20 @@ def ramp(x, u):
 
 
 @triton.jit
+def _nearest(x, u, v):
+    """Return the largest u x up to v, for u = ±1 and x >= 0, -inf if there is none.
+
+    Integers order distances as floats do, and one below 0 is large without its sign: a product and a minimum an atom.
+    """
+    bits = tl.abs(v).to(tl.int32, bitcast=True)
+    sign = tl.where(u > 0, -1, 1)
+    steps = (x.to(tl.int32, bitcast=True) * sign - bits * sign).to(tl.uint32, bitcast=True)
+    step = tl.min(tl.min(steps, axis=0, keep_dims=True), axis=2, keep_dims=True).to(tl.int32, bitcast=True)
+    near = u * (bits + sign * step).to(tl.float32, bitcast=True)
+    return tl.where(step >= 0, near, -float("inf"))
+
+
+@triton.jit
 def clipped(x, p, c, u, v):
     """Return p((v − x) + u) clipped to [0, c], and where it is not clipped."""
     off = (v - x) + u
@@ -111,8 +126,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         held = below(x, tl.minimum(u, 1e30))
         off = x - v
         first = held * off
-        mass, moved = totals(held, first)
-        return mass, moved, none, total(first * off)
+        mass, moved, second = totals3(held, first, first * off)
+        return mass, moved, none, second
     elif PHASE == MOMENTS:
         inside = x < u
         off = tl.where(inside, x - v, 0.0)
@@ -129,8 +144,8 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         z, e = tilted(x, v, u)
         w = p * e
         rise = w * z
-        mass, first = totals(w, rise)
-        return mass, first * LN2, total(rise * z) * (LN2 * LN2), none
+        mass, first, second = totals3(w, rise, rise * z)
+        return mass, first * LN2, second * (LN2 * LN2), none
     elif PHASE == GROWTH:
         # written so that nothing is shared with the tilt: what its branch needs would be kept in registers before it
         _, e = tilted(x, v, u)
@@ -157,8 +172,7 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
             held = total(tl.where(x <= u, 1.0, 0.0))
         return held, none, none, none
     elif PHASE == NEAREST:
-        side = u * x
-        return most(tl.where(side <= v, side, -float("inf"))), none, none, none
+        return _nearest(x, u, v), none, none, none
     elif PHASE == BELOW:
         return most(tl.where(x < u, x, 0.0)), none, none, none
     elif PHASE == UP_TO:
@@ -209,6 +223,25 @@ def sums(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl
             c = env[2][3] - a  # counts are exact
         one = unit(env, FLAGS)
         return a * one, b * one, c * one, d * one
+
+
+@triton.jit
+def narrow(at, tile):
+    """Return places of a tile's first columns alone, for passes in pieces of its width."""
+    return at[0], at[1], at[2], at[3], at[4], tl.arange(0, tile[0].shape[2])[None, None, :]
+
+
+@triton.jit
+def reread(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Do what `sums` does, for phases that are seldom asked for: from cache, in pieces of a tile's width.
+
+    In registers what they need would be set aside for all passes, and fewer programs would share a multiprocessor.
+    """
+    if LOOPED & FLAGS:
+        return sums(tile, env, u, v, k, PHASE, FLAGS, BLOCK)
+    else:
+        pieces = (env[0], narrow(env[1], tile), env[2], env[3], env[4])
+        return sums(tile, pieces, u, v, k, PHASE, LOOPED | FLAGS, tile[0].shape[2])
 
 
 @triton.jit

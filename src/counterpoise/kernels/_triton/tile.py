@@ -50,9 +50,21 @@ def total(v):
 
 @triton.jit
 def totals(v, w):
-    """Return sums of each row of two arrays, shape (1, rows, 1): threads and warps meet once for both."""
+    """Return sums of each row of two arrays, shape (1, rows, 1); for both at once threads meet and terms are kept."""
     both = tl.join(tl.sum(v, axis=0, keep_dims=True), tl.sum(w, axis=0, keep_dims=True))
     return tl.split(tl.sum(both, axis=2, keep_dims=True))
+
+
+@triton.jit
+def totals3(u, v, w):
+    """Return sums of each row of three arrays, likewise."""
+    w = tl.sum(w, axis=0, keep_dims=True)
+    pair = tl.join(tl.sum(u, axis=0, keep_dims=True), tl.sum(v, axis=0, keep_dims=True))
+    four = tl.join(pair, tl.join(w, w))
+    first, second = tl.split(tl.sum(four, axis=2, keep_dims=True))
+    u, v = tl.split(first)
+    w, _ = tl.split(second)
+    return u, v, w
 
 
 @triton.jit

@@ -49,8 +49,8 @@ def _scaled(
 ):  # fmt: skip
     """Return what brings the weights' sum to 1, NaN where the row is bad, the dual's numbers, and sums ahead."""
     numbers, moments, penalty, shift = solved
-    if FAMILY == KL_PENALTY or FAMILY == KL_BALL:
-        size, extra, _ = moments  # Σ p e^y and the mean of y, already summed
+    if FAMILY == KL_PENALTY or FAMILY == KL_BALL or FAMILY == CVAR:
+        size, extra, _ = moments  # already summed; of KL, with the mean of y = log e^y
     elif FAMILY == CAPPED_SIMPLEX:
         size = numbers[2]  # likewise
         extra = size
