@@ -10,7 +10,7 @@ from weight_kernels.problems import need_compiler
 
 need_compiler()
 
-from counterpoise.kernels._triton.table import ATOMS as SORTS  # noqa: E402
+from counterpoise.kernels._triton.table import SORTS  # noqa: E402
 
 ATOMS = {90: (16, 8192, 16385), 80: (4096,)}
 """The last are read in pieces; so are 8192 atoms where logarithms are taken, and compiled once."""
@@ -25,6 +25,23 @@ def test_no_kernel_spills_with_prior_and_mask(architecture, sort, record_propert
         record_property(f"{kernel['kernel']} {kernel['atoms']} sm_{architecture}", kernel["registers"])
         assert kernel["spilled"] == 0, kernel
         assert 0 < kernel["registers"] <= 255
+
+
+GIVEN = ("", "prior", "mask", "lengths", "prior mask lengths amounts", "caps", "prior caps")
+KINDS = [
+    (sort, given)
+    for sort in SORTS
+    for given in GIVEN
+    if ("caps" not in given or sort == "project_capped_simplex") and ("prior" not in given or sort != "entmax")
+]
+
+
+@pytest.mark.parametrize(("sort", "given"), KINDS)
+def test_every_kernel_lowers_whatever_is_given(sort, given):
+    from weight_kernels.interpreted.resources import lower
+
+    for n in (37, 64, 1500, 20000):  # several rows a tile, in part and full, one row, and pieces
+        lower(sort, given.split(), n)
 
 
 @pytest.mark.parametrize(("family", "n"), [("project_simplex", 256), ("entmax", 4096)])

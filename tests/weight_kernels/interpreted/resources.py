@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 import triton
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, make_backend
 
 from counterpoise.kernels._spec import Rows, Spec
 from counterpoise.kernels._triton import call
@@ -27,8 +28,7 @@ POINTERS = {
 FLOATS = ("amount", "cap", "exponent", "scale_of", "k")
 
 
-def compiled(kernel, constants, architecture, options, even=False):
-    """Compile with 16-byte-aligned pointers, as torch's are, and for ``even`` strides and sizes that 16 divides."""
+def _source(kernel, constants, even=False):
     signature, aligned = {}, {}
     for i, name in enumerate(kernel.arg_names):
         if name in constants:
@@ -40,7 +40,12 @@ def compiled(kernel, constants, architecture, options, even=False):
             signature[name] = "fp32" if name in FLOATS else "i32"
             if even and name not in FLOATS:
                 aligned[(i,)] = [["tt.divisibility", 16]]
-    source = ASTSource(kernel, signature, constants, aligned)
+    return ASTSource(kernel, signature, constants, aligned)
+
+
+def compiled(kernel, constants, architecture, options, even=False):
+    """Compile with 16-byte-aligned pointers, as torch's are, and for ``even`` strides and sizes that 16 divides."""
+    source = _source(kernel, constants, even)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
@@ -58,17 +63,51 @@ def instructions(binary):
     return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", told(binary, "-sass"))
 
 
+def _constants(spec, rows, launch):
+    """Return the forward kernel's constants, as `call.Weighing` has them."""
+    return {
+        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch),
+        "PER_ROW": rows.amounts is not None, "HAS_LENGTHS": rows.lengths is not None,
+        "DETAILS": not (spec.metric or spec.family == "entmax"), "ROWS": launch.rows, "WIDTH": launch.width,
+        "BLOCK": launch.block,
+    }  # fmt: skip
+
+
+def _spec(sort):
+    family = "power_penalty" if sort == "logarithms" else sort
+    exponent = {"logarithms": 1.2, "power_penalty": 1.5, "entmax": 1.5}.get(sort, 2.0)
+    return Spec(family, 0.5, 0.5, exponent, torch.float32, "triton")
+
+
 def of_plain_rows(family, n):
     """Return the instructions for full tiles of scores alone."""
-    launch = launch_for(n, family, plain=True)
-    spec = Spec(family, 0.5, 0.5, 1.5 if family == "entmax" else 2.0, torch.float32, "triton")
+    launch, spec = launch_for(n, family, plain=True), _spec(family)
     rows = Rows(torch.empty(launch.rows, n, device="meta"), None, None, None, None, None)
-    constants = {
-        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch), "PER_ROW": False,
-        "HAS_LENGTHS": False, "DETAILS": not (spec.metric or family == "entmax"), "ROWS": launch.rows,
-        "WIDTH": launch.width, "BLOCK": launch.block,
-    }  # fmt: skip
+    constants = _constants(spec, rows, launch)
     return instructions(compiled(weigh_kernel, constants, 90, launch.options(False), even=True))
+
+
+def lower(sort, given, n):
+    """Build the first form of both kernels, where types are inferred: it takes a tenth of the time."""
+    plain = not set(given) & {"prior", "mask", "lengths", "caps", "amounts"}
+    launch, spec = launch_for(n, sort, plain), _spec(sort)
+    some = torch.empty(launch.rows, n, device="meta")
+    rows = Rows(some, *[some if name in given else None for name in ("prior", "mask", "lengths", "amounts", "caps")])
+    kind, flags = call.pull_flags(spec, rows, False, launch)
+    backward = {
+        "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
+        "BLOCK": launch.block,
+    }  # fmt: skip
+    for kernel, constants in ((weigh_kernel, _constants(spec, rows, launch)), (pull_kernel, backward)):
+        source = _source(kernel, constants)
+        target = GPUTarget("cuda", 90, 32)
+        backend = make_backend(target)
+        options = backend.parse_options(launch.options())
+        context = ir.context()
+        ir.load_dialects(context)
+        backend.load_dialects(context)
+        arguments = (options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
+        source.make_ir(target, *arguments)
 
 
 def resources(binary):
@@ -80,21 +119,19 @@ def resources(binary):
 @cache
 def of_launch(architecture, sort, launch):
     """Return what a launch of the forward and the backward kernel needs, with prior, mask, lengths, amounts a row."""
-    family = "power_penalty" if sort == "logarithms" else sort
-    exponent = {"logarithms": 1.2, "power_penalty": 1.5, "entmax": 1.5}.get(sort, 2.0)
-    spec = Spec(family, 0.5, 0.5, exponent, torch.float32, "triton")
+    spec = _spec(sort)
+    family = spec.family
     some = torch.zeros(1, 2)
-    rows = Rows(some, None if family == "entmax" else some, some.bool(), None, some[0],
+    rows = Rows(some, None if family == "entmax" else some, some.bool(), some[0], some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
     shape = {"ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block}
-    forward = {
-        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch), "PER_ROW": True,
-        "HAS_LENGTHS": True, "DETAILS": not (spec.metric or family == "entmax"), **shape,
-    }  # fmt: skip
     kind, flags = call.pull_flags(spec, rows, False, launch)
     backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
     found = []
-    for name, kernel, constants in (("weigh", weigh_kernel, forward), ("pull", pull_kernel, backward)):
+    for name, kernel, constants in (
+        ("weigh", weigh_kernel, _constants(spec, rows, launch)),
+        ("pull", pull_kernel, backward),
+    ):
         registers, spilled = resources(compiled(kernel, constants, architecture, launch.options()))
         found.append({"kernel": name, **launch._asdict(), "registers": registers, "spilled": spilled})
     return found

@@ -4,9 +4,9 @@
 import triton
 import triton.language as tl
 
-from .families import CHI_BALL, CHI_PENALTY, KL_BALL, KL_PENALTY, POWER_PENALTY
+from .families import CHI_BALL, CHI_PENALTY, CVAR, KL_BALL, KL_PENALTY, POWER_PENALTY
 from .sums import power_log
-from .tile import SQUARED, clamped, expm1, grown, total
+from .tile import SQUARED, clamped, expm1, fold, grown
 
 TINY = tl.constexpr(1.1754943508222875e-38)
 
@@ -53,16 +53,14 @@ def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FL
 
 
 @triton.jit
-def summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
-    """Return sums of a tile: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹.
-
-    ``ALL`` atoms are known to live, and are not asked one by one.
-    """
+def summed(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+    """Return sums of columns: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
     shift, penalty, _ = bound
-    live = x == x
-    if ALL == 0:
-        live = x < 1e38
-        x = tl.where(live, x, 0.0)
+    if FAMILY == CVAR:  # what else is in f*(s) − s is known: `report` adds it
+        convex = fold(p * clamped(shift - x))
+        return fold(q * tl.minimum(x, 2.0)), convex, convex
+    live = x < 1e38
+    x = tl.where(live, x, 0.0)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
         f = (r - 1) * (r - 1)
         h = (shift - x) * (1 / (penalty * scale_of))
@@ -78,23 +76,17 @@ def summed(x, p, q, r, y, bound, k, scale_of, ALL: tl.constexpr, FAMILY: tl.cons
         h = (shift - x) * (0.5 / penalty)
         m = tl.maximum(h, -1.0)
         convex = m * m * (m * (1 / 3) + 1) + (m - h)
-    elif FAMILY == POWER_PENALTY:
+    else:
         y = tl.log(tl.maximum(r, TINY))
         f = (r * expm1(k * y) / k - (r - 1)) / (k + 1)
         z = (shift - x) * (1 / penalty)
         y, inside, _ = power_log(z * k, k)
         convex = tl.where(inside, expm1((k + 1) * y), -1.0) / (k + 1) - z
-    else:
-        f = r * 0.0
-        convex = clamped(shift - x)  # what else is in f*(s) − s is known: `report` adds it
-    f = p * f
-    convex = p * convex
-    if ALL == 0:
-        f = tl.where(live, f, 0.0)
-        convex = tl.where(live, convex, 0.0)
+    f = tl.where(live, p * f, 0.0)
+    convex = tl.where(live, p * convex, 0.0)
     if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-        return total(q * x), total(f) * (0.5 * scale_of), total(convex) * scale_of
+        return fold(q * x), fold(f) * (0.5 * scale_of), fold(convex) * scale_of
     elif SQUARED & FLAGS:
-        return total(q * x), total(f) * (1 / 0.75), total(convex) * 2
+        return fold(q * x), fold(f) * (1 / 0.75), fold(convex) * 2
     else:
-        return total(q * x), total(f), total(convex)
+        return fold(q * x), fold(f), fold(convex)

@@ -65,7 +65,7 @@ def _recounted(tile, env, delta, amount, BALL: tl.constexpr, FLAGS: tl.constexpr
     more = 1
     while more > 0:
         atom, _, _, _ = sums(tile, env, limit, zero, 0.0, BELOW, FLAGS, BLOCK)
-        inner, around, far, _ = sums(tile, env, limit, atom, 0.0, MOMENTS, FLAGS, BLOCK)
+        inner, around, _, far = sums(tile, env, limit, atom, 0.0, MOMENTS, FLAGS, BLOCK)
         spread = zero
         if BALL:
             middle = atom + around / tl.where(inner > 0, inner, 1.0)
@@ -103,7 +103,7 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
     steps = 0
     while (tl.min(stop) == 0) & (steps < 64):
         if BALL or (PRIOR & FLAGS):
-            held, moved, beyond, second = sums(tile, env, delta, centre, 0.0, MOMENTS, FLAGS, BLOCK)
+            held, moved, second, beyond = sums(tile, env, delta, centre, 0.0, MOMENTS, FLAGS, BLOCK)
             off = moved / tl.where(held > 0, held, 1.0)
             new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
             ended = new >= delta

@@ -18,8 +18,21 @@ from .families import (
     PROJECT_SIMPLEX,
     STEEP,
 )
-from .sums import LN2, narrow, power_log, tilted, unit
-from .tile import FULL, LOOPED, PRIOR, SQUARED, binade, canonical, clamped, load, total, totals
+from .sums import FEW, LN2, narrow, power_log, tilted, unit
+from .tile import (
+    FULL,
+    LOOPED,
+    PRIOR,
+    SQUARED,
+    binade,
+    canonical,
+    clamped,
+    fold,
+    load,
+    total,
+    totals,
+    totals3,
+)
 
 GAP = tl.constexpr(6.415306e-06)
 """Largest duality gap in units of the range, ε^{3/4} of float32."""
@@ -80,11 +93,13 @@ def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BL
     size = scale[1] * 0.0
     extra = size
     if LOOPED & FLAGS:
+        columns = size + tl.zeros([1, 1, tile[0].shape[2]], tl.float32)
         for start in range(0, n, BLOCK):
             z, m, c, inside = load(io, at, start, cap, FLAGS, BLOCK)
             x, p = canonical(z, m, c, inside, scale, FLAGS)
             ratio, _ = _ratio(x, numbers, k, FAMILY, FLAGS)
-            size += total(p * ratio)
+            columns += fold(p * ratio)
+        size = total(columns)
     else:
         ratio, root = _ratio(tile[0], numbers, k, FAMILY, FLAGS)
         if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
@@ -128,7 +143,7 @@ def _in_pieces(
 ):  # fmt: skip
     """Do what `write` does, reading the rows again, BLOCK atoms at a time."""
     io, _, scale, n, cap = env
-    primal = scale[1] * 0.0
+    primal = scale[1] * 0.0 + tl.zeros([1, 1, at[5].shape[2]], tl.float32)
     spent = primal
     convex = primal
     for start in range(0, n, BLOCK):
@@ -138,11 +153,11 @@ def _in_pieces(
         if STORE:
             _put(out + start + at[5], q, here & (start + at[5] < n), FLAGS)
         if DETAILS:
-            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
             primal += s1
             spent += s2
             convex += s3
-    return primal, spent, convex
+    return totals3(primal, spent, convex)
 
 
 @triton.jit
@@ -165,17 +180,20 @@ def write(
         if DETAILS == 0:
             primal = env[2][1] * 0.0
         elif PRIOR & FLAGS:
-            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+            primal, spent, convex = totals3(s1, s2, s3)
         elif foretold:
             if tl.max(near.to(tl.int32)) > 0:
                 primal, spent, convex = _in_pieces(
-                    env, narrow(at, tile), numbers, k, factors, bound, scale_of, out, here, False, True, FAMILY,
-                    LOOPED | FLAGS, x.shape[2],
+                    env, narrow(at, tile, FEW), numbers, k, factors, bound, scale_of, out, here, False, True, FAMILY,
+                    LOOPED | FLAGS, FEW * x.shape[2],
                 )  # fmt: skip
-        elif tl.min(env[2][3]) == BLOCK:
-            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, True, FAMILY, FLAGS)
+        elif FAMILY == CVAR:
+            s1, _, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+            primal, convex = totals(s1, s3)
         else:
-            primal, spent, convex = summed(x, p, q, r, y, bound, k, scale_of, False, FAMILY, FLAGS)
+            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+            primal, spent, convex = totals3(s1, s2, s3)
     return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
 
 

@@ -28,23 +28,24 @@ class Launch(NamedTuple):
         return {"num_warps": self.warps, **({"maxnreg": most} if most else {})}
 
 
-ATOMS = {
-    "project_simplex": 32, "project_ball": 32, "project_capped_simplex": 32, "entmax": 32, "chi_square_ball": 32,
-    "chi_square_penalty": 32, "kl_penalty": 32, "kl_ball": 32, "power_penalty": 32, "cvar": 32, "logarithms": 8,
-}  # fmt: skip
-"""Atoms of a thread, by the registers that the family's arithmetic leaves; twice as many where 16 warps do not suffice.
+SORTS = (
+    "project_simplex", "project_ball", "project_capped_simplex", "entmax", "chi_square_ball", "chi_square_penalty",
+    "kl_penalty", "kl_ball", "power_penalty", "cvar", "logarithms",
+)  # fmt: skip
+ATOMS = 32
+"""Atoms of a thread; twice as many where 16 warps do not suffice.
 
 The fewer there are the more of a step is what it costs whatever it sums, and the more warps wait for each other.
 """
-PLAIN = {sort: 64 for sort, atoms in ATOMS.items() if atoms == 32}
-"""The same, forward, of rows longer than a warp's atoms where nothing but scores is loaded.
+LOGARITHMS = 8
+"""The same where a logarithm of every atom is taken."""
+PLAIN = 64
+"""The same, forward, of rows longer than a warp's atoms where nothing but scores is loaded."""
+REGISTERS = {ATOMS: 80, PLAIN: 128}
+"""A thread's at most, of scores alone: 24 warps of short rows or 16 of long ones share a multiprocessor.
 
-KL spills there, up to 240 bytes a thread, and was faster for it all the same when it spilled 300: 78 against 64 % of a
-copy at 2048 atoms.
+More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 300 bytes for it.
 """
-PAIRED = ("project_simplex", "project_capped_simplex", "entmax", "project_ball", "chi_square_ball", "cvar")
-"""Families of which two programs of 16384 atoms share a multiprocessor's 65536 registers, 128 a thread of 8 warps: one
-reads while the other computes. For that up to 128 bytes a thread spill; of the others, too many would."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -67,9 +68,9 @@ def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
     if n > LONGEST.get(sort, 16384):
         return LOOP
     block = max(2, 1 << (n - 1).bit_length())
-    warp = 32 * ATOMS[sort]
-    if plain and block > warp:
-        warp = 32 * PLAIN.get(sort, ATOMS[sort])
-    warps = max(1, min(16, block // warp))
-    registers = 128 if plain and warps == 8 and sort in PAIRED else 0
-    return Launch(max(1, min(32, warp // block)), block, warps, False, registers)
+    atoms = LOGARITHMS if sort == "logarithms" else ATOMS
+    if plain and atoms == ATOMS and block > 32 * ATOMS:
+        atoms = PLAIN
+    warps = max(1, min(16, block // (32 * atoms)))
+    registers = REGISTERS.get(atoms, 0) if plain else 0
+    return Launch(max(1, min(32, 32 * atoms // block)), block, warps, False, registers)

@@ -43,24 +43,29 @@ def expm1(z):
 
 
 @triton.jit
+def fold(v):
+    """Return sums of columns, shape (1, rows, width): of what a thread has itself."""
+    return tl.sum(v, axis=0, keep_dims=True)
+
+
+@triton.jit
 def total(v):
     """Sum of each row, shape (1, rows, 1)."""
-    return tl.sum(tl.sum(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+    return tl.sum(fold(v), axis=2, keep_dims=True)
 
 
 @triton.jit
 def totals(v, w):
     """Return sums of each row of two arrays, shape (1, rows, 1); for both at once threads meet and terms are kept."""
-    both = tl.join(tl.sum(v, axis=0, keep_dims=True), tl.sum(w, axis=0, keep_dims=True))
+    both = tl.join(fold(v), fold(w))
     return tl.split(tl.sum(both, axis=2, keep_dims=True))
 
 
 @triton.jit
 def totals3(u, v, w):
     """Return sums of each row of three arrays, likewise."""
-    w = tl.sum(w, axis=0, keep_dims=True)
-    pair = tl.join(tl.sum(u, axis=0, keep_dims=True), tl.sum(v, axis=0, keep_dims=True))
-    four = tl.join(pair, tl.join(w, w))
+    w = fold(w)
+    four = tl.join(tl.join(fold(u), fold(v)), tl.join(w, w))
     first, second = tl.split(tl.sum(four, axis=2, keep_dims=True))
     u, v = tl.split(first)
     w, _ = tl.split(second)
