@@ -323,6 +323,7 @@ MUTANTS = {
         "self.value_at, self.status_at = 16 *",
         "self.value_at, self.status_at = 12 *",
     ),
+    "a gradient that reads no prior": ("kernels/_triton/call.py", "scores if prior is None else prior", "scores"),
     "status where Triton sees no sixteen": ("kernels/_triton/call.py", "unused = -(5 * first) %", "unused = 0 *"),
     "norm without its root": ("kernels/_threshold.py", "total ** (1 - 1 / exponent)", "1"),
     "lengths off by one": ("kernels/_reference.py", ">= rows.lengths", "> rows.lengths"),

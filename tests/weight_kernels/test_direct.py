@@ -150,6 +150,15 @@ def test_what_is_launched_directly_is_what_triton_would_launch(problem, device, 
     ):
         ordinary, direct = both(device, run, monkeypatch)
         equal(direct, ordinary, same, out[-1])
+    up, weights = up.contiguous(), rows.scores.contiguous()
+    backward = (rows.scores, weights, rows.prior, rows.caps)
+    pulled = both(device, lambda: weighing.pull(spec, numbers, up, *backward), monkeypatch)
+    device.call.pull_rows(spec, rows, weights, numbers, up, False)
+    for launch in pulled:
+        assert launch[1:4] == device.log[-1][1:4]
+        assert [launch[4][i] for i in range(len(launch[4])) if i != 6] == [
+            device.log[-1][4][i] for i in range(len(launch[4])) if i != 6
+        ]
 
 
 def equal(direct, ordinary, same, outputs):

@@ -67,6 +67,8 @@ class Weigh(torch.autograd.Function):
 class First:
     """What `_triton.call.Weighing` is to later calls."""
 
+    pull = None
+
     def run(self, spec: Spec, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return weights and numbers."""
         self.out = weigh_rows(spec, rows)
@@ -87,11 +89,12 @@ class EagerWeigh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, problem: tuple[Any, ...]) -> Any:
         ctx.spec, prior, caps, weighing, given, constants = problem
-        weights, ctx.numbers = weighing.run(*given)
+        weights, numbers = weighing.run(*given)
+        ctx.pull, ctx.numbers = weighing.pull, numbers
         if constants is None:
             ctx.save_for_backward(scores, weights, prior, caps)
             return weights
-        constants += weighing.parts(ctx.numbers)
+        constants += weighing.parts(numbers)
         watched = constants[1] if ctx.spec.family.endswith("ball") else None  # the multiplier, which backward reads
         ctx.save_for_backward(scores, weights, prior, caps, watched)
         ctx.set_materialize_grads(False)
@@ -100,15 +103,17 @@ class EagerWeigh(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
         scores, weights, prior, caps, *_ = ctx.saved_tensors
-        numbers = ctx.numbers
-        shape, n = weights.shape, weights.shape[-1]
-        if len(shape) == 2 and (prior is None or prior.dim() == 2) and (caps is None or caps.dim() == 2):
-            return _gradient(ctx.spec, (scores, prior, caps, weights, numbers), up, up_value), None
-        prior, caps = (None if a is None else flat(a, shape) for a in (prior, caps))
-        saved = (scores.reshape(-1, n), prior, caps, weights.reshape(-1, n), numbers)
-        up = None if up is None else up.reshape(-1, n)
-        up_value = None if up_value is None else up_value.reshape(-1)
-        gradient = _gradient(ctx.spec, saved, up, up_value)
+        spec, pull, numbers = ctx.spec, ctx.pull, ctx.numbers
+        if pull is not None and _plain() and (up is None or (up.is_contiguous() and not up.is_neg())):
+            total = None if up is None else pull(spec, numbers, up, scores, weights, prior, caps)
+            return _sum(total, None if up_value is None else _along(up_value, weights, scores.dtype)), None
+        shape = weights.shape
+        arrays: tuple[Tensor | None, ...] = (scores, prior, caps, weights, up)
+        if len(shape) != 2 or any(a is not None and len(a.shape) != 2 for a in (prior, caps)):
+            arrays = tuple([None if a is None else flat(a, shape) for a in arrays])
+            up_value = None if up_value is None else up_value.reshape(-1)
+        *saved, up = arrays
+        gradient = _gradient(spec, (*saved, numbers), up, up_value)
         return None if gradient is None else gradient.reshape(shape), None
 
 
@@ -124,7 +129,7 @@ class Pull(torch.autograd.Function):
         scores, prior, caps, weights, numbers = kept
         assert scores is not None and weights is not None and numbers is not None
         if spec.family == "value":
-            return (up.unsqueeze(-1) * weights).to(scores.dtype)
+            return _along(up, weights, scores.dtype)
         rows = Rows(scores, prior, None, None, None, caps)
         return pull_rows(spec, rows, weights, numbers, up, forward)
 
@@ -152,6 +157,21 @@ class Pull(torch.autograd.Function):
         return out.unflatten(0, (info.batch_size, -1)), 0
 
 
+def _plain() -> bool:
+    """Whether nobody may differentiate or map what a backward pass does."""
+    return not torch.is_grad_enabled() and eager()
+
+
+def _along(up_value: Tensor, weights: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the scores' gradient from that of the value."""
+    return (up_value.unsqueeze(-1) * weights).to(dtype)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Return the sum of those that are there."""
+    return b if a is None else a if b is None else a + b
+
+
 _VALUE = Spec("value", 0.0, 0.0, 0.0, torch.float32, "auto")
 
 
@@ -159,15 +179,11 @@ def _gradient(spec: Spec, saved: Any, up: Tensor | None, up_value: Tensor | None
     """Return the scores' gradient from those of the weights and the value."""
     scores, prior, caps, weights, numbers = saved
     pull: Any = Pull.forward
-    if torch.is_grad_enabled() or not eager():  # somebody may differentiate or map what follows
+    if not _plain():
         pull, numbers = Pull.apply, numbers.flatten()[: 4 * len(weights)].view(4, -1)  # of a table
-    total = None
-    if up is not None:
-        total = pull(spec, False, up, scores, prior, caps, weights, numbers)
-    if up_value is not None:
-        along = pull(_VALUE, False, up_value, scores, None, None, weights, numbers)
-        total = along if total is None else total + along
-    return total
+    total = None if up is None else pull(spec, False, up, scores, prior, caps, weights, numbers)
+    along = None if up_value is None else pull(_VALUE, False, up_value, scores, None, None, weights, numbers)
+    return _sum(total, along)
 
 
 def _folded(size: int, in_dims: Any, arrays: Any) -> list[Tensor | None]:

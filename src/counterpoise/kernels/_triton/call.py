@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .._spec import Rows, Spec, Weighed
+from .._spec import Rows, Spec, Weighed, flat
 from . import families as f
 from . import pull as p
 from . import tile as t
@@ -107,7 +107,7 @@ class Weighing:
     """
 
     __slots__ = (
-        "alone", "numbers", "plan", "sizes", "status", "status_at", "table", "value", "value_at", "weights"
+        "alone", "numbers", "plan", "pulls", "sizes", "status", "status_at", "table", "value", "value_at", "weights"
     )  # fmt: skip
 
     def __init__(self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None) -> None:
@@ -142,6 +142,7 @@ class Weighing:
         unused = -(5 * first) % (4 // math.gcd(4, each))  # pointers are multiples of 16 bytes, as Triton likes them
         self.table = allocator((6 * first + unused, *others), wide, scores.device)
         self.sizes = (*[first] * 5, *[unused] * (unused > 0), first) if batch else None
+        self.pulls = {}
         self.value_at, self.status_at = 16 * count, 4 * each * (5 * first + unused)
 
     def run(self, arrays: tuple, amount: float, cap: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,6 +181,29 @@ class Weighing:
         if not self.plan.launch(pointers, reduce(or_, pointers), *floats):
             self.plan.by_triton(inputs, outputs, *floats)
         return outputs
+
+    def pull(
+        self, spec: Spec, numbers: torch.Tensor, up: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor,
+        prior: torch.Tensor | None, caps: torch.Tensor | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return the gradient of this kind's scores from that of the weights, which is contiguous."""
+        plan, allocate = self.pulls.get(up.dtype) or self._pull(spec, up, scores, weights, prior, caps)
+        if plan.elsewhere():
+            with torch.cuda.device(plan.device):
+                return self.pull(spec, numbers, up, scores, weights, prior, caps)
+        inputs = (up, weights, scores, scores if prior is None else prior, scores if caps is None else caps, numbers)
+        out = allocate()
+        pointers = (*map(POINTER, inputs), POINTER(out))
+        if not plan.launch(pointers, reduce(or_, pointers), spec.cap):
+            plan.by_triton(inputs, (out,), spec.cap)
+        return out
+
+    def _pull(self, spec: Spec, *arrays: torch.Tensor | None) -> tuple[Plan, Callable[[], torch.Tensor]]:
+        shape = arrays[1].shape
+        rows = tuple([None if a is None else flat(a, shape) for a in arrays])
+        up, scores, weights, prior, caps = rows
+        plan, _ = _pull_plan(spec, (up, weights, scores, prior, caps), False, None)
+        return self.pulls.setdefault(up.dtype, (plan, allocator(tuple(shape), scores.dtype, scores.device)))
 
 
 def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[int, int]:
