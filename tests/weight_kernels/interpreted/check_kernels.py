@@ -184,6 +184,7 @@ def test_every_field_of_the_solution(verb, divergence):
 AMOUNTS = {
     "far": {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)},
     "near": {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)},
+    "flat": {"penalized": (1e3, 1e5), "constrained": (1e-4, 2e-4), "cvar": (0.99, 0.9999)},
     "steep": {"penalized": (1e-5, 1e-2), "constrained": (2.0, 3.0), "cvar": (0.04, 0.1)},
 }
 

@@ -12,7 +12,7 @@ TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
+def foreseen(numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     """Return what `summed` sums over all atoms, and where it cancels: near the prior.
 
     All of it follows from sums that were taken for the weights, if the dual is asked at the threshold that they have:
@@ -21,7 +21,6 @@ def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FL
     """
     size, extra = sums
     _, penalty, _ = bound
-    count = env[2][3]
     spent = mean * 0.0 + 1.0
     primal = spent
     convex = spent
@@ -32,13 +31,13 @@ def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FL
         convex = (mean - centre) * t + log_mass
         near = tl.abs(log_mass) <= 0.4
     elif FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-        _, _, reach, slope = numbers
+        _, origin, reach, slope = numbers
         far = extra / size
-        primal = (reach - far) / slope
+        primal = origin + (reach - far) / slope
         spent = 0.5 * scale_of * (far / size - 1)
         near = (spent > 0.125 * scale_of) == 0
         steep = penalty * scale_of * slope
-        convex = scale_of * (0.5 * (extra / steep / steep + 1) - (reach - mean * slope) / steep)
+        convex = scale_of * (0.5 * (extra / steep / steep + 1) - (reach - (mean - origin) * slope) / steep)
     elif FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
         tau = 1 / numbers[3]
         rise = tau / penalty
@@ -48,8 +47,8 @@ def foreseen(env, numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FL
         near = (spent > 1 / 3) == 0
         convex = extra * rise * rise * rise * (2 / 3) + (4 / 3 - 2 * rise) + mean / penalty
     else:
-        near = count > 0
-    return primal, spent * count, convex * count, near
+        near = size == size
+    return primal, spent, convex, near
 
 
 @triton.jit

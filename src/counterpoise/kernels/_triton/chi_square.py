@@ -133,4 +133,7 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
         return _recounted(tile, env, delta, amount, BALL, FLAGS, BLOCK)
     else:
         reach = tl.where(delta < float("inf"), delta, 1.0)
-        return (delta, zero, reach, zero + 1.0), (mass, first, outside)
+        whole = delta > 2  # no distance is above 1: moments of all atoms are known, and δ's rounding is not theirs
+        first = tl.where(whole, mean, first)
+        outside = tl.where(whole, 0.0, outside)
+        return (delta, zero, reach, zero + 1.0), (tl.where(whole, 1.0, mass), first, outside)

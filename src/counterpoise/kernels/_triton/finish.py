@@ -103,9 +103,11 @@ def measure(tile, env, numbers, k, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BL
     else:
         ratio, root = _ratio(tile[0], numbers, k, FAMILY, FLAGS)
         if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL:
-            size, extra = totals(tile[1] * ratio, ratio * ratio)
+            w = tile[1] * ratio
+            size, extra = totals(w, w * ratio)
         elif FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
-            size, extra = totals(tile[1] * ratio, ratio * root)
+            w = tile[1] * ratio
+            size, extra = totals(w, w * root)
         else:
             size = total(tile[1] * ratio)
     return size * unit(env, FLAGS), extra * unit(env, FLAGS)
@@ -157,7 +159,9 @@ def _in_pieces(
             primal += s1
             spent += s2
             convex += s3
-    return totals3(primal, spent, convex)
+    primal, spent, convex = totals3(primal, spent, convex)
+    one = unit(env, FLAGS)
+    return primal, spent * one, convex * one
 
 
 @triton.jit
@@ -179,9 +183,6 @@ def write(
         _put(out + at[5], q, here & (at[5] < env[3]), FLAGS)
         if DETAILS == 0:
             primal = env[2][1] * 0.0
-        elif PRIOR & FLAGS:
-            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
-            primal, spent, convex = totals3(s1, s2, s3)
         elif foretold:
             if tl.max(near.to(tl.int32)) > 0:
                 primal, spent, convex = _in_pieces(
@@ -191,10 +192,13 @@ def write(
         elif FAMILY == CVAR:
             s1, _, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
             primal, convex = totals(s1, s3)
+            convex = convex * unit(env, FLAGS)
         else:
             s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
             primal, spent, convex = totals3(s1, s2, s3)
-    return primal, spent * unit(env, FLAGS), convex * unit(env, FLAGS)
+            spent = spent * unit(env, FLAGS)
+            convex = convex * unit(env, FLAGS)
+    return primal, spent, convex
 
 
 @triton.jit

@@ -71,7 +71,7 @@ def _scaled(
     if FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
         shift = root_shift(tile, env, 1 / numbers[3], size, FLAGS, BLOCK)
     bound = (shift, penalty, given)
-    return factors, bound, foreseen(env, numbers, (size, extra), bound, mean, scale_of, FAMILY, FLAGS)
+    return factors, bound, foreseen(numbers, (size, extra), bound, mean, scale_of, FAMILY, FLAGS)
 
 
 @triton.jit
