@@ -188,7 +188,7 @@ MUTANTS = {
     "kernels beside Gaussians": ("ratios/select.py", "BUMPS_SHARE = 0.5", "BUMPS_SHARE = 1.0"),
     "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
     "few rows taken at their word": ("ratios/select.py", "if min(n_t, n_s) < FEWEST or not clear:", "if not clear:"),
-    "averages by log loss alone": ("ratios/select.py", "in (losses, relative)]", "in (losses, losses)]"),
+    "averages by log loss alone": ("ratios/select.py", "{name: _relative_losses(xp", "{name: _losses(xp"),
     "fewest features forgotten": ("ratios/grids.py", "min(alike, key=complexity.__getitem__)", "best"),
     "compared as if unpaired": (
         "ratios/grids.py",
