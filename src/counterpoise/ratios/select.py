@@ -11,7 +11,7 @@ from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
 from .gaussian import FEW, looks_gaussian
-from .methods import BUMPS, MANY, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
+from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
 from .samples import APART, hardly_overlap, samples
 from .ulsif import RELATIVE
@@ -20,6 +20,8 @@ __all__ = ["fit_ratio"]
 
 FEWEST = 25
 """Rows of the smaller sample from which a ratio is taken whole, if its log loss is clear."""
+FORMS = 2000
+"""Rows of the smaller sample from which a Gaussian's kurtosis leaves Gaussians alone: fewer do not tell it so well."""
 NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
 BUMPS_SHARE = 0.5
@@ -48,8 +50,8 @@ def fit_ratio(
     the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
     that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
     Where Gaussians (the first three methods) are among them, they and logistic regression get half of that alone: sums
-    of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it, where from a
-    thousand rows on the kurtosis of both samples is within two standard errors of a Gaussian's. Of Gaussians and
+    of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it, where from 2,000
+    rows of each sample on the kurtosis of both is within two standard errors of a Gaussian's. Of Gaussians and
     logistic regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by
     chance is drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1:
     there is no shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two
@@ -119,7 +121,7 @@ def fit_ratio(
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
     halves = [losses, {name: _relative_losses(xp, *found) for name, found in logs.items()}]
-    if n_t + n_s >= MANY and set(MOMENTS) & set(_shares(xp, losses)) and looks_gaussian(xp, target, train):
+    if min(n_t, n_s) >= FORMS and set(MOMENTS) & set(_shares(xp, losses)) and looks_gaussian(xp, target, train):
         halves = [{name: half[name] for name in ("one", *MOMENTS) if name in half} for half in halves]
     weighed = [_shares(xp, half) for half in halves]
     near = [name for name in fits if any(name in half for half in weighed)]
