@@ -183,6 +183,9 @@ def write(
         _put(out + at[5], q, here & (at[5] < env[3]), FLAGS)
         if DETAILS == 0:
             primal = env[2][1] * 0.0
+        elif PRIOR & FLAGS:
+            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+            primal, spent, convex = totals3(s1, s2, s3)
         elif foretold:
             if tl.max(near.to(tl.int32)) > 0:
                 primal, spent, convex = _in_pieces(
