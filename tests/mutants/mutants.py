@@ -202,7 +202,7 @@ MUTANTS = {
     ),
     "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
     "few rows never sure": ("ratios/select.py", "if not (few or clear", "if not (clear"),
-    "doubt forgotten": ("ratios/model.py", "logs * certain", "logs + 0 * certain"),
+    "doubt forgotten": ("ratios/model.py", "logs / (1 + xp.sum", "logs / (1 + 0 * xp.sum"),
     "doubt of one sample": ("ratios/gaussian.py", "math.sqrt(2 * x.rows)", "math.sqrt(2 * t.rows)"),
     "doubt as if unpenalised": (
         "ratios/logistic.py",

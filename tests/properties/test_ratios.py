@@ -648,6 +648,25 @@ def test_averages_draw_doubted_log_ratios_towards_nought(seed, size):
     np.testing.assert_allclose(cp.log_ratio(back, far)[inside], -found[inside], rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_doubt_bears_rows_that_are_missing_far_out_or_between_equals():
+    target, train = gaussians(4, 60, 60)
+    zero, one = np.float64(0), np.ones((60, 1))
+    models = []
+    for p, q in ((target, train), (one, one)):
+        model = cp.fit_gaussian(target=p, train=q)
+        noise = gaussian_noise(xp, model, p, q, independent=False)
+        models.append(cp.Ratio("average", None, np.ones(1), 0.0, zero, zero, None, (model._replace(noise=noise),)))
+    far = np.array([[np.inf, 0.0], [np.nan, -np.inf], [1e70, 0.0], [1e80, 0.0], [1e140, 0.0]])
+    found = cp.log_ratio(models[0], far)
+    assert np.isnan(found[:2]).all()
+    # log r and the root of its variance both grow as a square, so that r has a limit; squared they leave the range
+    near = cp.log_ratio(models[0], np.array([[1e30, 0.0]]))
+    assert near != 0
+    np.testing.assert_allclose(found[2:], near[0], rtol=1e-6)
+    np.testing.assert_array_equal(cp.log_ratio(models[1], np.array([1.0, 3.0])), 0.0)  # log r and its variance are 0
+
+
 def test_kurtosis_tells_gaussian_samples_from_others():
     passed = {"gaussian": 0, "heavy": 0, "flat": 0, "mixture": 0}
     for seed in range(20):

@@ -228,7 +228,10 @@ def _doubted(xp: Any, model: Ratio, x: Array, logs: Array) -> Array:
     """Draw log ratios towards 0 by their sampling variance, where that is known."""
     if model.noise is None or model.features is None:
         return logs
+    known = xp.isfinite(logs)
+    x = xp.where(known[:, None], x, xp.zeros_like(x))
     root = xp.matmul(mapped(xp, model.features, x), xp.matrix_transpose(model.noise))
-    size = xp.abs(logs)
-    certain = size / (size + xp.sum(root * root, axis=1))
-    return xp.where(xp.isfinite(logs) & (size > 0), logs * certain, logs)
+    size = xp.where(known, xp.abs(logs), xp.ones_like(logs))
+    size = xp.maximum(size, xp.zeros_like(size) + math.sqrt(float(xp.finfo(size.dtype).smallest_normal)))
+    root = root / xp.sqrt(size)[:, None]  # before it is squared: far out the variance would leave the dtype's range
+    return xp.where(known, logs / (1 + xp.sum(root * root, axis=1)), logs)
