@@ -667,6 +667,16 @@ def test_doubt_bears_rows_that_are_missing_far_out_or_between_equals():
     np.testing.assert_array_equal(cp.log_ratio(models[1], np.array([1.0, 3.0])), 0.0)  # log r and its variance are 0
 
 
+def test_columns_beyond_half_of_the_rows_leave_no_covariance_to_be_trusted():
+    """With one of a hundred rows and 200 columns, ratios of rows that nobody had seen reached 1e15."""
+    generator = np.random.default_rng(0)
+    target, train, fresh = (generator.normal(size=(n, 200)) for n in (50, 50, 500))
+    model = cp.fit_ratio(target=target + 0.35, train=train)
+    assert not {"discriminant", "gaussian", "independent"} & set(model.comparison.methods)
+    assert cp.log_ratio(model, fresh).max() < 10  # the truth's largest is 2.5
+    assert "discriminant" in cp.fit_ratio(target=target[:, :50] + 0.35, train=train[:, :50]).comparison.methods
+
+
 def test_kurtosis_tells_gaussian_samples_from_others():
     passed = {"gaussian": 0, "heavy": 0, "flat": 0, "mixture": 0}
     for seed in range(20):

@@ -71,7 +71,8 @@ def fit_ratio(
         relative ratio at α = 0.1 implies; the ridge of ``"logistic"`` bears most on columns in which the samples hardly
         differ, as distances do in `gaussian_features`. Left out of the choice are ``"gaussian"`` and ``"independent"``
         where products of two features outnumber a quarter of the rows, both and ``"discriminant"`` where a sample has
-        fewer than 50 rows, and ``"kernel"`` where the two together have fewer than 1,000.
+        fewer than 50 rows or features outnumber half of all rows, and ``"kernel"`` where the two together have fewer
+        than 1,000.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
