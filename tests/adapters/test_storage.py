@@ -36,7 +36,7 @@ def make_models():
         "logistic": cp.fit_logistic(**data, features="quadratic"),
         "kernel": cp.fit_logistic(**data, features="gaussian", n_centres=5),
         "gaussian": cp.fit_gaussian(**data),
-        "one": cp.fit_ratio(target=target[:20], train=target[20:]),  # has an infinite penalty
+        "one": cp.fit_ratio(target=rng.normal(0, 1, (60, 2)), train=train),  # has an infinite penalty
         "auto": cp.fit_ratio(target=target + 1, train=train),
     }
     share, zero = np.array([0.25, 0.75]), np.float64(0)
@@ -120,6 +120,12 @@ def test_round_trip_is_exact(tmp_path, name, suffix):
     assert os.listdir(tmp_path) == [path.name]
     (tmp_path / "other").touch()
     assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_the_ratios_that_are_stored_have_what_they_are_there_for():
+    assert MODELS["one"].penalty == np.inf
+    assert MODELS["auto"].cap is not None
+    assert any(member.noise is not None for member in MODELS["doubted"].members)
 
 
 def test_every_field_is_known_to_the_format():
