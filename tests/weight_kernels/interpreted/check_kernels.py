@@ -32,7 +32,7 @@ DEVICE = os.environ.get("COUNTERPOISE_KERNEL_DEVICE", "cpu")
 IDS = [family.name for family in FAMILIES]
 PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
 VERBS = [
-    *(("penalized", d) for d in (cp.KL(), cp.ChiSquare(), cp.CressieRead(1.5), cp.CressieRead(2.0))),
+    *(("penalized", d) for d in (cp.KL(), cp.ChiSquare(), *map(cp.CressieRead, (1.2, 1.5, 2.0)))),
     ("constrained", cp.KL()), ("constrained", cp.ChiSquare()), ("cvar", None),
 ]  # fmt: skip
 SHAPES = [(7, 1), (16, 32), (20, 37)]  # a full tile, and two programs
@@ -97,6 +97,22 @@ def test_nasty_largest_losses_with_next_to_no_prior():
     found = kernels.constrained(scores.to(DEVICE), cp.ChiSquare(), radius.to(DEVICE), **options)
     assert (found.status == 0).all()
     close(found.weights.cpu(), want.weights, torch.float32, 64)
+
+
+@pytest.mark.parametrize("with_prior", [False, True], ids=["", "prior"])
+@pytest.mark.parametrize("divergence", [d for verb, d in VERBS if verb == "penalized"], ids=str)
+def test_nasty_penalties_at_the_ends_of_the_dtype(divergence, with_prior):
+    losses, prior = random(8, 16, seed=14, dtype=torch.float32)
+    losses[::2] = losses[::2].round()
+    penalties = torch.tensor([1e-44, 1e-39, 1e-38, 1e9, 1e20, 1.2e38, 1.6e38, 3e38])
+    prior = prior if with_prior else torch.ones_like(losses)
+    options = {"prior": prior.to(DEVICE)} if with_prior else {}
+    found = kernels.penalized(losses.to(DEVICE), divergence, penalties.to(DEVICE), impl="triton", **options)
+    exact = cp.penalized(losses.double(), divergence, penalties.double(), prior=prior.double())
+    assert (found.status[3:] == 0).all()
+    for field in ("weights", "value", "multiplier", "shift"):
+        a, b = getattr(found, field).cpu().double(), getattr(exact, field)
+        torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-5, msg=field)
 
 
 @pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])

@@ -20,7 +20,7 @@ def foreseen(numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: 
     weights w = a(δ − x)₊, up to a factor; of a = 1.5 from those of (1 − x/2τ)₊² and its power 3/2.
     """
     size, extra = sums
-    _, penalty, _ = bound
+    _, penalty = bound
     spent = mean * 0.0 + 1.0
     primal = spent
     convex = spent
@@ -54,7 +54,7 @@ def foreseen(numbers, sums, bound, mean, scale_of, FAMILY: tl.constexpr, FLAGS: 
 @triton.jit
 def summed(x, p, q, r, y, bound, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of columns: Σ q x, D(q‖p), Σ p (f*(s) − s) at s = (η − x)/λ; f*(s) − s is a maximum at r = f'⁻¹."""
-    shift, penalty, _ = bound
+    shift, penalty = bound
     if FAMILY == CVAR:  # what else is in f*(s) − s is known: `report` adds it
         convex = fold(p * clamped(shift - x))
         return fold(q * tl.minimum(x, 2.0)), convex, convex

@@ -25,6 +25,8 @@ ENTMAX = tl.constexpr(9)
 STEEP = tl.constexpr(1e38)
 FLAT = tl.constexpr(1e-38)
 """Slopes that leave the argmax alone and the prior as it is."""
+LARGEST = tl.constexpr(1e9)
+"""A penalty beyond, in units of the range, moves no weight by a rounding; times a divergence's own rounding it is large."""
 
 
 @triton.jit
@@ -96,8 +98,8 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
     elif FAMILY == ENTMAX:
         given = tl.exp(-k * tl.log(mass))
     penalty = 0.5 * given / half
-    saturated = (penalty == 0) | ((infinite > 0) & (given < float("inf")))
-    uniform = penalty == float("inf")
+    saturated = (penalty < FLAT) | ((infinite > 0) & (given < float("inf")))
+    uniform = penalty > LARGEST
     done = saturated | uniform | failed
     penalty = tl.where(done, 1.0, penalty)
     zero = mean * 0.0

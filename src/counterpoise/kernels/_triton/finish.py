@@ -210,7 +210,7 @@ def report(
 ):  # fmt: skip
     """Return value, multiplier, shift, gap, the Jacobian's rate and the status, in units of the losses."""
     primal, spent, convex = sums
-    shift, penalty, _ = bound
+    shift, penalty = bound
     saturated, uniform = known
     _, half, shrink, mass, infinite, _, _ = env[2]
     zero = half * 0.0

@@ -1,4 +1,4 @@
-"""How rows are cut into programs: a plain table, by the number of atoms; no tile up to 8192 spills its registers."""
+"""How rows are cut into programs: a table, by the number of atoms; up to 8192 only tiles of scores alone may spill."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def _amounts(amounts, amount, row, here, FAMILY: tl.constexpr, PER_ROW: tl.const
 
 @triton.jit
 def _scaled(
-    tile, env, solved, bad, given, mean, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+    tile, env, solved, bad, mean, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Return what brings the weights' sum to 1, NaN where the row is bad, the dual's numbers, and sums ahead."""
     numbers, moments, penalty, shift = solved
@@ -70,7 +70,7 @@ def _scaled(
         factors = (unit(env, FLAGS) / size + bad, 1 / size + bad, -numbers[2])
     if FAMILY == POWER_PENALTY and (SQUARED & FLAGS):
         shift = root_shift(tile, env, 1 / numbers[3], size, FLAGS, BLOCK)
-    bound = (shift, penalty, given)
+    bound = (shift, penalty)
     return factors, bound, foreseen(numbers, (size, extra), bound, mean, scale_of, FAMILY, FLAGS)
 
 
@@ -124,7 +124,7 @@ def weigh_kernel(
     empty = empty & (marks == 0)
     bad = tl.where(failed & (empty == 0), float("nan"), 0.0)
     factors, bound, ahead = _scaled(
-        tile, env, (numbers, moments, penalty, shift), bad, given, mean, k, scale_of, FAMILY, FLAGS, BLOCK
+        tile, env, (numbers, moments, penalty, shift), bad, mean, k, scale_of, FAMILY, FLAGS, BLOCK
     )  # fmt: skip
     out = weights + begin(wide, n)
     checks = write(
