@@ -5,10 +5,9 @@ import triton
 import triton.language as tl
 
 from .families import CHI_BALL, CHI_PENALTY, CVAR, KL_BALL, KL_PENALTY, POWER_PENALTY
+from .root import TINY
 from .sums import power_log
 from .tile import SQUARED, clamped, expm1, fold, grown
-
-TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit

@@ -9,6 +9,7 @@ from .chi_square import shrink
 from .cvar import solve_cvar
 from .kl import solve_kl_ball, tilt
 from .power import solve_power, solve_root
+from .root import TINY
 from .sums import scatter, unit
 from .tile import LOOPED, PRIOR, SQUARED
 
@@ -26,7 +27,7 @@ STEEP = tl.constexpr(1e38)
 FLAT = tl.constexpr(1e-38)
 """Slopes that leave the argmax alone and the prior as it is."""
 LARGEST = tl.constexpr(1e9)
-"""A penalty beyond, in units of the range, moves no weight by a rounding; times a divergence's own rounding it is large."""
+"""A penalty beyond, in units of the range, moves no weight by a rounding; times a divergence's rounding it is large."""
 
 
 @triton.jit
@@ -98,7 +99,7 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
     elif FAMILY == ENTMAX:
         given = tl.exp(-k * tl.log(mass))
     penalty = 0.5 * given / half
-    saturated = (penalty < FLAT) | ((infinite > 0) & (given < float("inf")))
+    saturated = (penalty < TINY) | ((infinite > 0) & (given < float("inf")))
     uniform = penalty > LARGEST
     done = saturated | uniform | failed
     penalty = tl.where(done, 1.0, penalty)
