@@ -210,7 +210,7 @@ AMOUNTS = {
 @pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
 def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, rows):
     """Full tiles are not asked which atoms live, and rows near the prior are solved more carefully."""
-    losses, prior = random(16, 29 if rows == "some dead" else 32, seed=6, dtype=torch.float32)
+    losses, prior = random(16, 101 if rows == "some dead" else 128, seed=6, dtype=torch.float32)
     prior = prior if rows == "prior" else torch.ones_like(losses)
     given = {"prior": prior.to(DEVICE)} if rows == "prior" else {}
     amounts = torch.linspace(*AMOUNTS[amounts][verb], 16)
@@ -218,8 +218,18 @@ def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, ro
     found = getattr(kernels, verb)(losses.to(DEVICE), *first, amounts.to(DEVICE), impl="triton", **given)
     exact = getattr(cp, verb)(losses.double(), *first, amounts.double(), prior=prior.double())
     assert found.status.tolist() == exact.status.tolist()
+    span = losses.amax(-1) - losses.amin(-1)
+    assert (found.gap.cpu().abs() <= 16 * torch.finfo(torch.float32).eps * span).all()
     for field, a, b in zip(exact._fields, found, exact, strict=True):
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, msg=field)
+
+
+def test_cvar_tells_losses_apart_that_are_far_closer_than_their_range():
+    losses = torch.tensor([[0.0, -3e-37, -1e-37, -2e-37, -1.0, -2e-37]]).repeat(3, 1)
+    levels = torch.tensor([0.25, 0.4, 0.6])
+    found = kernels.cvar(losses.to(DEVICE), levels.to(DEVICE), impl="triton")
+    exact = cp.cvar(losses.double(), levels.double())
+    torch.testing.assert_close(found.weights.cpu().double(), exact.weights, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["penalized KL()", "project_simplex", "project_capped_simplex"])

@@ -173,7 +173,6 @@ def write(
     at = env[1]
     x, p, c = tile
     primal, spent, convex, near = ahead
-    foretold = (FAMILY != CVAR) & ((FAMILY != POWER_PENALTY) | ((SQUARED & FLAGS) > 0))
     if LOOPED & FLAGS:
         primal, spent, convex = _in_pieces(
             env, at, numbers, k, factors, bound, scale_of, out, here, True, DETAILS, FAMILY, FLAGS, BLOCK
@@ -183,24 +182,21 @@ def write(
         _put(out + at[5], q, here & (at[5] < env[3]), FLAGS)
         if DETAILS == 0:
             primal = env[2][1] * 0.0
-        elif PRIOR & FLAGS:
-            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
-            primal, spent, convex = totals3(s1, s2, s3)
-        elif foretold:
-            if tl.max(near.to(tl.int32)) > 0:
-                primal, spent, convex = _in_pieces(
-                    env, narrow(at, tile, FEW), numbers, k, factors, bound, scale_of, out, here, False, True, FAMILY,
-                    LOOPED | FLAGS, FEW * x.shape[2],
-                )  # fmt: skip
         elif FAMILY == CVAR:
             s1, _, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
             primal, convex = totals(s1, s3)
             convex = convex * unit(env, FLAGS)
-        else:
-            s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
-            primal, spent, convex = totals3(s1, s2, s3)
-            spent = spent * unit(env, FLAGS)
-            convex = convex * unit(env, FLAGS)
+        elif FAMILY != KL_PENALTY and FAMILY != KL_BALL:  # all of theirs is known ahead, everywhere
+            if (PRIOR & FLAGS) > 0 or (FAMILY == POWER_PENALTY and (SQUARED & FLAGS) == 0):
+                s1, s2, s3 = summed(x, p, q, r, y, bound, k, scale_of, FAMILY, FLAGS)
+                primal, spent, convex = totals3(s1, s2, s3)
+                spent = spent * unit(env, FLAGS)
+                convex = convex * unit(env, FLAGS)
+            elif tl.max(near.to(tl.int32)) > 0:
+                primal, spent, convex = _in_pieces(
+                    env, narrow(at, tile, FEW), numbers, k, factors, bound, scale_of, out, here, False, True, FAMILY,
+                    LOOPED | FLAGS, FEW * x.shape[2],
+                )  # fmt: skip
     return primal, spent, convex
 
 
