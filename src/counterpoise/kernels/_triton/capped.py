@@ -18,6 +18,7 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
     """Return y at Σ clip(p(origin − x + y), 0, c) = 1, that sum, and the mass of what is not clipped.
 
     The sum is neither convex nor concave in y: Newton's step is taken inside the bracket where it at least halves.
+    Where a rounding of y is a part of a weight a small step proves nothing: then the bracket must close.
     ``ALIKE`` atoms have mass 1 and one cap, and the origin is 0.
     """
     stop = done.to(tl.int32)
@@ -36,7 +37,8 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
         step = v / tl.where(rising > 0, rising, 1.0)
         new = y - step
         good = (rising > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) <= last)
-        settled = (stop > 0) | (tl.abs(v) <= tl.fma(tl.abs(y), rising, 1.0) * ROUND)
+        close = tl.abs(y) <= FAR
+        settled = (stop > 0) | (tl.abs(v) <= tl.where(close, tl.fma(tl.abs(y), rising, 1.0), 1.0) * ROUND)
         if tl.min((good | settled).to(tl.int32)) == 0:
             middle = lo + (hi - lo) * 0.5
             ratio = tl.sqrt(tl.maximum(lo, 0.0)) * tl.sqrt(tl.maximum(hi, 0.0))
@@ -45,7 +47,7 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
         size = tl.where(stop > 0, size, filled)
         free = tl.where(stop > 0, free, rising)
         last = tl.abs(new - y)
-        ended = settled | (last <= tl.abs(y) * ROUND) | (hi - lo <= tl.abs(lo) * ROUND)
+        ended = settled | (close & (last <= tl.abs(y) * ROUND)) | (hi - lo <= tl.abs(lo) * ROUND)
         y = tl.where(ended, y, new)
         stop = ended.to(tl.int32)
         steps += 1
