@@ -118,7 +118,7 @@ def test_nasty_penalties_at_the_ends_of_the_dtype(divergence, with_prior):
 @pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])
 @pytest.mark.parametrize("scale", [1e2, 1e6, 7e7, 1e12])
 def test_capped_weights_sum_to_one_at_any_scale(scale, one_cap):
-    """Beyond 1e6 a rounding of the threshold is a part of a weight, and that of few columns may be far from the row's."""
+    """Beyond 1e6 a rounding of the threshold is a part of a weight, and that of few columns may be far away."""
     for n, cap in ((20, 0.69), (37, 0.24), (64, 0.5)):
         scores = random(16, n, seed=n, scale=scale)[0].float()
         caps = cap if one_cap else (cap * (0.5 + torch.rand(16, n, generator=torch.Generator().manual_seed(n))))
