@@ -292,6 +292,22 @@ MUTANTS = {
     "mask by the scores' rows": ("kernels/_triton/weigh.py", "begin(wide, stride_mask)", "begin(wide, stride_scores)"),
     "bound from nearest atoms too low": ("kernels/_triton/chi_square.py", "near = tl.min(x", "near = 0.5 * tl.min(x"),
     "bound of the norm too low": ("kernels/_triton/power.py", "near = tl.min(x", "near = 0.5 * tl.min(x"),
+    "small steps end far thresholds under caps": (
+        "kernels/_triton/capped.py",
+        "(close & (last <= tl.abs(y) * ROUND))",
+        "(last <= tl.abs(y) * ROUND)",
+    ),
+    "moments of a whole row from its threshold": (
+        "kernels/_triton/chi_square.py",
+        "whole = delta > 2",
+        "whole = delta > 1e30",
+    ),
+    "certificate ahead near the prior": (
+        "kernels/_triton/certificate.py",
+        "near = (spent > 1 / 3) == 0",
+        "near = (spent > -1.0) == 0",
+    ),
+    "parts of an atom counted": ("kernels/_triton/sums.py", "SHORT = tl.constexpr(1e-30)", "SHORT = tl.constexpr(0.0)"),
     "far threshold under caps found once": ("kernels/_triton/capped.py", "(y > FAR)", "(y < 0)"),
     "dead atoms in the mean": ("kernels/_triton/sums.py", "if tl.min(mass) < BLOCK:", "if tl.min(mass) < 0:"),
     "growth not looked at near the prior": (

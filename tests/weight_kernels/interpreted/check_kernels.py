@@ -128,6 +128,14 @@ def test_capped_weights_sum_to_one_at_any_scale(scale, one_cap):
         close(found, exact, torch.float32, 64)
 
 
+def test_capped_weights_sum_to_one_where_values_lie_in_clusters_far_apart():
+    for seed in range(16):
+        clusters, within = (random(16, 20, seed=s)[0] for s in (seed, 100 + seed))
+        scores = ((3 * clusters).round() * 2.5e6 + (8 * within).round() / 16).float()
+        found = kernels.project_capped_simplex(scores.to(DEVICE), cap=0.27 if seed % 2 else 0.77, impl="triton")
+        assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
+
+
 @pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])
 def test_nasty_top_far_above_what_caps_leave(one_cap):
     """Distances from an atom near the threshold are exact here, those of a threshold from the top are not."""
