@@ -12,6 +12,11 @@ import torch
 
 import counterpoise as cp
 from counterpoise import kernels
+from counterpoise.kernels._spec import FAMILIES as NAMES
+from counterpoise.kernels._triton.table import sort_of
+
+SORTS = sorted({sort_of(name, exponent) for name in NAMES for exponent in (1.2, 1.5, 2)})
+"""Names in the launch table: a family's, or of the powers that take a logarithm of every atom."""
 
 
 def need_compiler():

@@ -6,11 +6,9 @@ The interpreter checks values only: a kernel may pass there and fail to compile.
 import pytest
 
 pytest.importorskip("torch")
-from weight_kernels.problems import need_compiler
+from weight_kernels.problems import SORTS, need_compiler
 
 need_compiler()
-
-from counterpoise.kernels._triton.table import SORTS  # noqa: E402
 
 ATOMS = {90: (16, 8192, 16385), 80: (4096,)}
 """The last are read in pieces; so are 8192 atoms where logarithms are taken, and compiled once."""

@@ -7,10 +7,12 @@ import sys
 import pytest
 
 torch = pytest.importorskip("torch")
+from weight_kernels.problems import SORTS  # noqa: E402
+
 from counterpoise import kernels  # noqa: E402
 from counterpoise.kernels import _launch  # noqa: E402
-from counterpoise.kernels._spec import FAMILIES, Spec  # noqa: E402
-from counterpoise.kernels._triton.table import ATOMS, LOGARITHMS, PLAIN, SORTS, launch_for, sort_of  # noqa: E402
+from counterpoise.kernels._spec import Spec  # noqa: E402
+from counterpoise.kernels._triton.table import ATOMS, LOGARITHMS, PLAIN, launch_for  # noqa: E402
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -26,11 +28,6 @@ def test_every_row_fits_its_tile_or_is_read_in_pieces(sort, plain):
         assert launch.warps <= 16 and launch.rows <= 32 and launch.width <= launch.block
         assert launch.rows * launch.block <= 2 * 32 * launch.warps * atoms or launch.looped
     assert not launch_for(4096, sort).looped and launch_for(16385, sort).looped
-
-
-def test_every_family_is_in_the_table():
-    names = {sort_of(family, a) for family in FAMILIES for a in (1.2, 1.5, 2)}
-    assert names == set(SORTS)
 
 
 def test_who_takes_a_call():

@@ -114,6 +114,17 @@ def root(x, p, g):
 
 
 @triton.jit
+def _reached(x, p, u, FLAGS: tl.constexpr):
+    if PRIOR & FLAGS:
+        held = fold(tl.where(x <= u, p, 0.0))
+    elif tl.min(u) > SHORT:
+        held = fold(below(x, (u.to(tl.int32, bitcast=True) + 1).to(tl.float32, bitcast=True)))
+    else:
+        held = fold(tl.where(x <= u, 1.0, 0.0))
+    return held
+
+
+@triton.jit
 def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
     """Return sums of a tile's columns, up to four. Dead atoms have x = +inf.
 
@@ -164,13 +175,7 @@ def _terms(x, p, c, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr):
         rise = tl.where(live, p * tl.where(inside, grown(y, e), -1.0), 0.0)
         return fold(w), fold(rise), fold(tl.where(inside, w * x / base, 0.0)), none
     elif PHASE == REACHED:
-        if PRIOR & FLAGS:
-            held = fold(tl.where(x <= u, p, 0.0))
-        elif tl.min(u) > SHORT:
-            held = fold(below(x, (u.to(tl.int32, bitcast=True) + 1).to(tl.float32, bitcast=True)))
-        else:
-            held = fold(tl.where(x <= u, 1.0, 0.0))
-        return held, none, none, none
+        return _reached(x, p, u, FLAGS), none, none, none
     elif PHASE == NEAREST:
         start = tl.abs(v).to(tl.int32, bitcast=True)
         sign = tl.where(u > 0, -1, 1)

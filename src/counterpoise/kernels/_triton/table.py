@@ -28,10 +28,6 @@ class Launch(NamedTuple):
         return {"num_warps": self.warps, **({"maxnreg": most} if most else {})}
 
 
-SORTS = (
-    "project_simplex", "project_ball", "project_capped_simplex", "entmax", "chi_square_ball", "chi_square_penalty",
-    "kl_penalty", "kl_ball", "power_penalty", "cvar", "logarithms",
-)  # fmt: skip
 ATOMS = 32
 """Atoms of a thread; twice as many where 16 warps do not suffice.
 
