@@ -50,16 +50,16 @@ def settle(numbers, saturated, uniform, FAMILY: tl.constexpr, FLAGS: tl.constexp
     if FAMILY == CAPPED_SIMPLEX or FAMILY == KL_PENALTY or FAMILY == KL_BALL:
         return numbers
     else:
-        plain = 0.0
-        if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
-            plain = 1.0
         slope = tl.where(saturated, STEEP, tl.where(uniform, FLAT, slope))
         limit = tl.where(known, float("inf"), limit)
-        reach = tl.where(known, plain, reach)
-        if (plain == 1.0) & ((PRIOR & FLAGS) == 0):
-            near = 0.5 * binade(reach)
-            reach = reach * near
-            slope = slope * near
+        if FAMILY == CHI_PENALTY or FAMILY == CHI_BALL or FAMILY == PROJECT_BALL or FAMILY == PROJECT_SIMPLEX:
+            reach = tl.where(known, 1.0, reach)
+            if (PRIOR & FLAGS) == 0:
+                near = 0.5 * binade(reach)
+                reach = reach * near
+                slope = slope * near
+        else:
+            reach = tl.where(known, 0.0, reach)
         return limit, tl.where(known, 0.0, origin), reach, slope
 
 
