@@ -75,7 +75,7 @@ def ratio_of(text: str, arrays: Arrays) -> Ratio:
 
 def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     keys = {"method", "alpha", "features", "scores", "comparison", "members"}
-    optional = {name for name in ("cap", "noise", "tilts") if isinstance(part, dict) and name in part}
+    optional = {name for name in ("cap", "noise", "tilts", "tails") if isinstance(part, dict) and name in part}
     _need_keys(f"{prefix}ratio", part, keys | optional)
     for name in optional:
         _need(part[name] is True, f"{prefix}{name} is no true; a ratio without has no such entry")
@@ -83,8 +83,8 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     _need(method in get_args(Method), f"{prefix}method is {method!r}; one of {get_args(Method)} is needed")
     _need(type(alpha) is float and 0.0 <= alpha < 1.0, f"{prefix}alpha is {alpha!r}; a number in [0, 1) is needed")
     _need(isinstance(members, list) and depth <= DEEPEST, f"{prefix}members are no list, or too deep")
-    tilted = "tilts" in optional
-    features = None if part["features"] is None else _features(part["features"], take, f"{prefix}features.", tilted)
+    beside = optional & {"tilts", "tails"}
+    features = None if part["features"] is None else _features(part["features"], take, f"{prefix}features.", beside)
     averaged = method == "average"
     _need(averaged == (features is None) == bool(members), f"{prefix}features and members do not fit {method!r}")
     theta = take(f"{prefix}coefficients", 1)
@@ -111,21 +111,27 @@ def _ratio(part: Any, take: Take, prefix: str, depth: int) -> Ratio:
     return Ratio(method, features, theta, alpha, penalty, gap, scores, inside, comparison, cap, noise)
 
 
-def _features(kind: Any, take: Take, prefix: str, tilted: bool) -> Features:
+def _features(kind: Any, take: Take, prefix: str, beside: set[str]) -> Features:
     _need(kind in get_args(Kind), f"{prefix}kind is {kind!r}; one of {get_args(Kind)} is needed")
-    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0, **({"tilts": 2, "share": 0} if tilted else {})}
+    allowed: dict[str, list[set[str]]] = {"gaussian": [set(), {"tilts"}, {"tails"}], "student": [{"tails"}]}
+    fit = beside in allowed.get(kind, [set()])
+    _need(fit, f"{prefix[:-1]} have {' and '.join(sorted(beside)) or 'no tails'}, which {kind} ones cannot")
+    shared = {"share": 0} if kind == "gaussian" and beside else {}
+    axes = {"shift": 1, "scale": 1, "centres": 2, "bandwidth": 0, **dict.fromkeys(beside, 2), **shared}
     arrays = {name: take(prefix + name, ndim) for name, ndim in axes.items()}
     for name, array in arrays.items():
         _need_finite(prefix + name, array)
     features = Features(kind, **arrays)
+    tails = features.tails
     d, centres = features.shift.shape[0], features.centres.shape
     _need(d > 0 and features.scale.shape == (d,), f"'{prefix}shift' and '{prefix}scale' differ in shape, or are empty")
     _need(centres[1] == d, f"'{prefix}centres' has shape {centres}, but there are {d} features")
     _need(kind == "gaussian" or centres[0] == 0, f"'{prefix}centres' has {centres[0]} rows; {kind} features have none")
-    _need(kind == "gaussian" or not tilted, f"'{prefix}tilts' are there; {kind} features have none")
     widths = (1 + d, 1 + d + d * (d + 1) // 2)
     shape = (0, widths[0]) if features.tilts is None else features.tilts.shape
     _need(shape[1] in widths, f"'{prefix}tilts' has shape {shape}; {widths[0]} or {widths[1]} columns are needed")
+    fit = tails is None or (tails.shape == (7 + d, d) and bool((tails[[1, 3, 4, 6]] > 0).all()))
+    _need(fit, f"'{prefix}tails' are not {7 + d} rows and {d} columns, or have no positive freedom or spread")
     share = 0.5 if features.share is None else float(features.share)
     _need(0.0 < share < 1.0, f"'{prefix}share' is {share}; a number between 0 and 1 is needed")
     positive = bool(np.all(features.scale > 0)) and bool(features.bandwidth > 0)
@@ -150,8 +156,9 @@ def _comparison(names: Any, take: Take, prefix: str) -> Comparison:
 def _width(features: Features) -> int:
     """Count the features but the constant."""
     d = int(features.shift.shape[0])
-    bumps = int(features.centres.shape[0]) + (0 if features.tilts is None else int(features.tilts.shape[0]))
-    return {"gaussian": bumps, "linear": d, "quadratic": d + d * (d + 1) // 2}[features.kind]
+    tilts = int(features.tails is not None) if features.tilts is None else int(features.tilts.shape[0])
+    bumps = int(features.centres.shape[0]) + tilts
+    return {"gaussian": bumps, "linear": d, "quadratic": d + d * (d + 1) // 2, "student": 1}[features.kind]
 
 
 def _inputs(model: Ratio) -> int:

@@ -130,13 +130,15 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
     """Return a ratio's structure, and put its arrays under names of their own."""
     if depth > DEEPEST:
         raise ValueError(f"model cannot be saved: averages within averages, deeper than {DEEPEST}")
-    tilted = model.features is not None and model.features.tilts is not None
+    features = model.features
+    beside = [] if features is None else [n for n in ("tilts", "tails") if getattr(features, n) is not None]
+    share = [] if features is None or features.share is None else ["share"]
     there = [name for name in ("cap", "noise") if getattr(model, name) is not None]
     parts: dict[str, tuple[Any, tuple[str, ...]]] = {
         "": (model, ("coefficients", "penalty", "gap", *there)),
         "features.": (
             model.features,
-            ("shift", "scale", "centres", "bandwidth", *(("tilts", "share") if tilted else ())),
+            ("shift", "scale", "centres", "bandwidth", *beside, *share),
         ),
         "scores.": (model.scores, ("bandwidth", "penalty", "score")),
         "comparison.": (model.comparison, ("score", "difference", "standard_error")),
@@ -145,7 +147,7 @@ def _taken_apart(model: Ratio, arrays: Arrays, prefix: str, depth: int) -> dict[
         for field in () if holder is None else fields:
             arrays[f"{prefix}{part}{field}"] = _as_numpy(f"{prefix}{part}{field}", getattr(holder, field))
     return {
-        **dict.fromkeys([*there, *(["tilts"] if tilted else [])], True),  # files without stay what they were before
+        **dict.fromkeys([*there, *beside], True),  # files without stay what they were before
         "method": model.method,
         "alpha": float(model.alpha),
         "features": None if model.features is None else model.features.kind,

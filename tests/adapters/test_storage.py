@@ -36,6 +36,8 @@ def make_models():
         "logistic": cp.fit_logistic(**data, features="quadratic"),
         "kernel": cp.fit_logistic(**data, features="gaussian", n_centres=5),
         "gaussian": cp.fit_gaussian(**data),
+        "student": cp.fit_ratio(**data, method="student"),
+        "tails": cp.fit_kliep(**data, n_centres=5, tilts="student"),
         "one": cp.fit_ratio(target=rng.normal(0, 1, (60, 2)), train=train),  # has an infinite penalty
         "auto": cp.fit_ratio(target=target + 1, train=train),
     }
@@ -133,7 +135,7 @@ def test_every_field_is_known_to_the_format():
         "method", "features", "coefficients", "alpha", "penalty", "gap", "scores", "members", "comparison", "cap",
         "noise",
     )  # fmt: skip
-    assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth", "tilts", "share")
+    assert cp.Features._fields == ("kind", "shift", "scale", "centres", "bandwidth", "tilts", "share", "tails")
     assert cp.Scores._fields == ("bandwidth", "penalty", "score")
     assert cp.Comparison._fields == ("methods", "score", "difference", "standard_error")
 
@@ -255,7 +257,7 @@ FORGERIES = [
     ("average", ("ratio", "members"), [], {}, "do not fit 'average'"),
     ("gaussian", ("ratio", "features"), "linear", {}, "'coefficients' has shape (6,); (3,) is needed"),
     ("gaussian", ("ratio", "features"), "cubic", {}, "kind is 'cubic'"),
-    ("ulsif", ("ratio", "features"), "quadratic", {}, "'features.centres' has 5 rows"),
+    ("kernel", ("ratio", "features"), "quadratic", {}, "'features.centres' has 5 rows"),
     ("ulsif", ("ratio", "scores"), 1, {}, "scores is 1"),
     ("ulsif", ("ratio", "scores"), False, {}, "no place for the arrays 'scores.bandwidth'"),
     ("gaussian", ("ratio", "scores"), True, {}, "'scores.bandwidth' is missing"),
@@ -279,7 +281,12 @@ FORGERIES = [
     ("ulsif", (), {}, {"features.tilts": (2, 3)}, "'coefficients' has shape"),
     ("ulsif", (), {}, {"features.share": ()}, "'features.share' is 1.0"),
     ("ulsif", ("ratio", "tilts"), False, {}, "tilts is no true"),
-    ("gaussian", ("ratio",), {"tilts": True}, {}, "the array 'features.tilts' is missing"),
+    ("kernel", ("ratio",), {"tilts": True}, {}, "the array 'features.tilts' is missing"),
+    ("gaussian", ("ratio",), {"tilts": True}, {}, "have tilts, which quadratic ones cannot"),
+    ("ulsif", ("ratio",), {"tails": True}, {}, "have tails and tilts, which gaussian ones cannot"),
+    ("student", ("ratio", "features"), "linear", {}, "have tails, which linear ones cannot"),
+    ("gaussian", ("ratio", "features"), "student", {}, "have no tails, which student ones cannot"),
+    ("tails", (), {}, {"features.tails": (8, 2)}, "'features.tails' are not 9 rows and 2 columns"),
     ("auto", ("ratio", "cap"), False, {}, "cap is no true"),
     ("auto", (), {}, {"cap": (1,)}, "'cap' has shape (1,)"),
     ("average", ("ratio",), {"cap": True}, {}, "the array 'cap' is missing"),
@@ -316,6 +323,10 @@ def test_numbers_that_cannot_be_evaluated_are_refused(bad, tmp_path):
         header, arrays = parts(MODELS["ulsif"])
         arrays[key].reshape(-1)[:1] = 0.0
         assert "not positive" in refusal(forged(header, arrays), tmp_path)
+    for row in (1, 3, 4, 6):
+        header, arrays = parts(MODELS["student"])
+        arrays["features.tails"][row, 1] = 0.0
+        assert "no positive freedom or spread" in refusal(forged(header, arrays), tmp_path)
     header, arrays = parts(MODELS["ulsif"])
     arrays["penalty"][...] = -1.0
     assert "'penalty' is -1.0" in refusal(forged(header, arrays), tmp_path)

@@ -142,6 +142,11 @@ MUTANTS = {
         "xp.log(xp.mean(at_s)) + at_s / xp.mean(at_s) - 1",
         "0 * at_s",
     ),
+    "columns of tails not turned": ("ratios/features.py", "z = xp.matmul(z, features.tails[7:, :])", "z = z * 1"),
+    "tails of skewed columns": ("ratios/student.py", "SKEWED = 0.35", "SKEWED = 25.0"),
+    "tails of ties": ("ratios/student.py", "TIED = 0.1", "TIED = 10.0"),
+    "tails by chance": ("ratios/student.py", "GAIN = 5.0", "GAIN = -99.0"),
+    "one tail for both samples": ("ratios/student.py", "OWN = 2.0", "OWN = 1e9"),
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
     "tilts believed for nothing": ("ratios/ulsif.py", "-0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s)", "-0.5"),
     "tilts of all rows held out": (
@@ -197,8 +202,8 @@ MUTANTS = {
     ),
     "fewer tilts in folds": (
         "ratios/methods.py",
-        "if int(tilts.shape[0]) == 1 else",
-        "if int(tilts.shape[0]) >= 1 else",
+        "if int(features.tilts.shape[0]) == 1 else",
+        "if int(features.tilts.shape[0]) >= 1 else",
     ),
     "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
     "few rows never sure": ("ratios/select.py", "if not (few or clear", "if not (clear"),

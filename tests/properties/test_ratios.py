@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import counterpoise as cp
 from counterpoise.ratios.gaussian import gaussian_noise, looks_gaussian
 from counterpoise.ratios.logistic import logistic_noise
 from counterpoise.ratios.newton import minimise
+from counterpoise.ratios.student import has_heavy_tails
 
 quadratic = functools.partial(cp.fit_logistic, features="quadratic")
 kernel = functools.partial(cp.fit_logistic, features="gaussian", penalty=1e-3)
@@ -26,6 +28,7 @@ FITS = {
     "log_linear": functools.partial(cp.fit_log_linear, penalty=1e-3),
     "gaussian": cp.fit_gaussian,
     "discriminant": functools.partial(cp.fit_gaussian, shared=True),
+    "student": functools.partial(cp.fit_ratio, method="student"),
 }
 every = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
 
@@ -330,6 +333,89 @@ def test_tilts_are_the_relative_ratios_of_gaussians(fit, share):
         np.testing.assert_allclose(column, r / (share * r + 1 - share), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "fit", [functools.partial(cp.fit_kliep, bandwidth=1.0), functools.partial(cp.fit_ulsif, bandwidth=1.0, penalty=0.1)]
+)
+def test_heavy_tails_get_the_relative_ratio_of_students_t(fit):
+    generator = np.random.default_rng(5)
+    target, train = generator.standard_t(3, (300, 2)), 0.5 + 1.5 * generator.standard_t(3, (400, 2))
+    features = fit(target=target, train=train).features
+    assert features.tilts is None and features.tails.shape == (9, 2)
+    r = cp.ratio(cp.fit_ratio(target=target, train=train, method="student"), train)
+    share = float(features.share)
+    found = cp.feature_map(features, train)[:, -1]
+    np.testing.assert_allclose(found, r / (share * r + 1 - share), rtol=1e-5)
+    again = fit(target=target, train=train, tilts="all").features
+    assert again.tails is None and again.tilts.shape == (3, 6)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_students_t_are_found(mixed):
+    generator = np.random.default_rng(6)
+    turn = np.array([[1.0, 0.8], [-0.3, 1.0]]) if mixed else np.eye(2)
+    p, q = (stats.t([3, 1000]), stats.t([3, 6], [0.5, 0.3], [1.5, 1.2]))
+    target, train, x = ([p, q][k].rvs((2000, 2), random_state=generator) for k in (0, 1, 1))
+    model = cp.fit_ratio(target=target @ turn, train=train @ turn, method="student")
+    log_truth = (p.logpdf(x) - q.logpdf(x)).sum(axis=1)
+    # a dozen parameters of 2,000 rows each, and a basis of a thousand
+    assert np.mean((cp.log_ratio(model, x @ turn) - log_truth) ** 2) < (0.05 if mixed else 0.02)
+    if mixed:
+        return
+    z = [(x - model.features.shift) / model.features.scale for x in (target, train)]
+    for sample, (nu, location, spread) in zip(z, (model.features.tails[1:4], model.features.tails[4:7]), strict=True):
+        for j in range(2):
+            known = stats.t(nu[j], location[j], spread[j]).logpdf(sample[:, j]).sum()
+            best = max(stats.t(*stats.t.fit(sample[:, j], fix_df=f)).logpdf(sample[:, j]).sum() for f in (2.5, 3, 5, 7))
+            normal = stats.norm(*stats.norm.fit(sample[:, j])).logpdf(sample[:, j]).sum()
+            assert known > max(best, normal) - 3.0  # of the grid, of one ν for both, and of few steps
+
+
+def test_tails_are_heavy_where_a_students_t_says_so():
+    def rate(draw, columns=2, rows=200):
+        found = 0
+        for seed in range(40):
+            generator = np.random.default_rng(seed)
+            found += has_heavy_tails(xp, draw(generator, (rows, columns)), 1.3 * draw(generator, (rows + 9, columns)))
+        return found / 40
+
+    assert rate(lambda g, size: g.standard_t(3, size)) > 0.9
+    assert rate(lambda g, size: g.standard_t(1, size)) > 0.9
+    others = {
+        "normal": lambda g, size: g.normal(size=size),
+        "uniform": lambda g, size: g.uniform(size=size),
+        "exponential": lambda g, size: g.exponential(size=size),
+        "lognormal": lambda g, size: g.lognormal(size=size),
+        "rare": lambda g, size: (g.uniform(size=size) < 0.05) * 1.0,
+        "rounded": lambda g, size: np.round(g.standard_t(3, size)),
+        "constant": lambda g, size: np.ones(size),
+    }
+    assert {name: rate(draw) for name, draw in others.items() if rate(draw) > 0.05} == {}
+    assert rate(lambda g, size: g.standard_t(3, size), rows=40) == 0  # and of 249 rows of both for four columns
+    assert rate(lambda g, size: g.standard_t(3, size), columns=4, rows=100) == 0
+
+
+def test_with_heavy_tails_students_t_takes_the_place_of_gaussians():
+    errors = {"auto": [], "gaussian": []}
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        target, train = generator.standard_t(3, (200, 2)), 1 + 1.5 * generator.standard_t(3, (200, 2))
+        x = 1 + 1.5 * generator.standard_t(3, (3000, 2))
+        truth = np.exp((stats.t(3).logpdf(x) - stats.t(3, 1, 1.5).logpdf(x)).sum(axis=1))
+        for method, found in errors.items():
+            model = cp.fit_ratio(target=target, train=train, method=method)
+            found.append(np.mean((cp.ratio(model, x) - truth) ** 2) / np.mean(truth**2))
+            if method == "auto":
+                names = set(model.comparison.methods)
+                assert "student" in names and not names & {"gaussian", "independent", "discriminant"}
+    assert np.median(errors["auto"]) < 0.5 * np.median(errors["gaussian"])
+    assert (
+        "student"
+        not in cp.fit_ratio(
+            target=generator.normal(size=(60, 2)), train=generator.normal(size=(60, 2))
+        ).comparison.methods
+    )
+
+
 def test_tilts_ask_for_rows():
     shapes = []
     for n_t, n_s, d in ((39, 40, 2), (40, 40, 2), (100, 99, 2), (49, 400, 2), (100, 100, 2), (60, 60, 4)):
@@ -345,7 +431,7 @@ def test_tilts_ask_for_rows():
         # asked for, they come with fewer rows as well
         shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in ("linear", "all")]
         assert shapes == [(1, 6), (3, 21)]
-        with pytest.raises(ValueError, match="tilts is 'both'; True, False, 'linear' or 'all' is needed"):
+        with pytest.raises(ValueError, match="tilts is 'both'; True, False, 'linear', 'all' or 'student' is needed"):
             fit(target=target, train=train, tilts="both")
 
 

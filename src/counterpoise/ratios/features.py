@@ -16,7 +16,7 @@ __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
 KEPT = 2**25
 """Most feature values that are kept between iterations; beyond, they are computed again."""
 
-Kind = Literal["gaussian", "linear", "quadratic"]
+Kind = Literal["gaussian", "linear", "quadratic", "student"]
 Blocks = Callable[[], Iterator[Array]]
 
 
@@ -25,9 +25,9 @@ class Features(NamedTuple):
 
     Attributes
     ----------
-    kind : {"gaussian", "linear", "quadratic"}
+    kind : {"gaussian", "linear", "quadratic", "student"}
         exp(−‖z − c‖²/2σ²), z, or z and all products of its entries, of z = (x − shift)/scale; and a constant before
-        them all.
+        them all; or the log ratio in `tails`.
     shift, scale : array, shape (d,)
         Location and spread of the samples that the features were made for: units do not matter.
     centres : array, shape (b, d)
@@ -39,6 +39,10 @@ class Features(NamedTuple):
         adds a feature eˡ/(βeˡ + 1 − β) to Gaussian bumps.
     share : array, shape (), or None
         Their β in (0, 1): no tilt exceeds 1/β.
+    tails : array, shape (7 + d, d), or None
+        The log ratio l of independent Student's t, the one feature beside a constant of ``"student"``, and instead of
+        ``tilts`` a tilt of ``"gaussian"``. Row by row, of every column of z @ tails[7:]: the constant of l, then
+        degrees of freedom, location and spread under the target, and the same under the training sample.
     """
 
     kind: Kind
@@ -48,6 +52,7 @@ class Features(NamedTuple):
     bandwidth: Array
     tilts: Array | None = None
     share: Array | None = None
+    tails: Array | None = None
 
 
 def gaussian_features(
@@ -200,9 +205,11 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
     z = (x - features.shift) / features.scale
     if features.kind == "gaussian":
         parts = [xp.ones_like(z[:, :1]), xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))]
-        if features.tilts is not None and features.share is not None:
-            parts.append(_tilted(xp, features.tilts, features.share, z))
+        if features.share is not None:
+            parts.append(_relative(xp, _tilts(xp, features, z), features.share))
         return xp.concat(parts, axis=1)
+    if features.kind == "student":
+        return xp.concat([xp.ones_like(z[:, :1]), _tilts(xp, features, z)], axis=1)
     return _powers(xp, z, quadratic=features.kind == "quadratic")
 
 
@@ -211,11 +218,25 @@ def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:
     return xp.concat([xp.ones_like(z[:, :1]), z, *products], axis=1)
 
 
-def _tilted(xp: Any, tilts: Array, share: Array, z: Array) -> Array:
-    """Evaluate tilts: relative ratios, so that no row far out rules a mean."""
+def _tilts(xp: Any, features: Features, z: Array) -> Array:
+    """Evaluate log ratios of Gaussians or Student's t, one a column."""
     z = xp.minimum(xp.maximum(z, xp.zeros_like(z) - 1e9), xp.zeros_like(z) + 1e9)  # squares stay finite
-    quadratic = int(tilts.shape[1]) > 1 + int(z.shape[1])
-    logs = xp.matmul(_powers(xp, z, quadratic=quadratic), xp.matrix_transpose(tilts))
+    if features.tilts is not None:
+        quadratic = int(features.tilts.shape[1]) > 1 + int(z.shape[1])
+        return xp.matmul(_powers(xp, z, quadratic=quadratic), xp.matrix_transpose(features.tilts))
+    if features.tails is None:
+        return z[:, :0]
+    z = xp.matmul(z, features.tails[7:, :])
+    constant, *rows = (features.tails[k, :] for k in range(7))
+    t, s = (
+        (freedom + 1) / 2 * xp.log1p(((z - location) / spread) ** 2 / freedom)
+        for freedom, location, spread in (rows[:3], rows[3:])
+    )
+    return xp.sum(constant + s - t, axis=1, keepdims=True)
+
+
+def _relative(xp: Any, logs: Array, share: Array) -> Array:
+    """Turn log ratios into relative ratios, so that no row far out rules a mean."""
     return 1 / (share + (1 - share) * xp.exp(xp.minimum(-logs, xp.zeros_like(logs) + 80.0)))
 
 

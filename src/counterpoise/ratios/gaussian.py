@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
 from .._types import Array
 from .features import Features, linear_features
 from .model import Ratio
 from .samples import samples
+from .student import has_heavy_tails, student_tails
 
 __all__ = ["fit_gaussian"]
 
+Tilts = Literal["linear", "all", "student"]
 ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients."""
 FEW = 50
@@ -107,14 +109,14 @@ def looks_gaussian(xp: Any, target: Array, train: Array) -> bool:
     return True
 
 
-def number_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Literal["linear", "all"]) -> int:
-    """Return how many tilts bumps get, 0, 1 or 3: as many as are wanted, or what the rows allow.
+def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts) -> Tilts | None:
+    """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
 
-    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; the last two for
-    fifty of each sample.
+    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
+    one for fifty of each sample.
     """
-    if wanted not in (True, False, "linear", "all"):
-        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear' or 'all' is needed")
+    if wanted not in (True, False, *get_args(Tilts)):
+        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear', 'all' or 'student' is needed")
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     ranges = (
         xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
@@ -122,25 +124,30 @@ def number_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Literal
     )
     varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
     if not wanted or not hasattr(xp, "linalg") or varying == 0:
-        return 0
+        return None
     if wanted is not True:
-        return 1 if wanted == "linear" else 3
+        return wanted
+    if has_heavy_tails(xp, target, train):
+        return "student"
     products = varying * (varying + 1) // 2
     if min(n_t, n_s) >= FEW and n_t + n_s >= max(ROWS * (varying + products), d * (d + 1) // 2):
-        return 3
-    return 1 if n_t + n_s >= ROWS * varying else 0
+        return "all"
+    return "linear" if n_t + n_s >= ROWS * varying else None
 
 
-def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, number: int) -> Features:
-    """Add log ratios of Gaussians to bumps: of one covariance, of independent columns, of any; the first or all three.
+def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
+    """Add log ratios to bumps: of Gaussians of one covariance; all three of Gaussians; or of Student's t.
 
     ``share`` is β of their relative ratios.
     """
-    if number == 0:
+    if kind is None:
         return features
+    if kind == "student":
+        tails = student_tails(xp, features, target, train)
+        return features._replace(tails=tails, share=features.bandwidth * 0 + share)
     moments = _both_moments(xp, features, target, train)
     tilts = _shared(xp, *moments)[None, :]
-    if number > 1:
+    if kind == "all":
         found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
         padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
         tilts = xp.stack([padded, *found])

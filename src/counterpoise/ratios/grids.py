@@ -114,9 +114,11 @@ def optimism(features: Features, beta: float, n_t: int, n_s: int) -> float:
     Each of their coefficients gains ½(1 − β)²(1/n_t + 1/n_s) on the rows that it was fitted to, and costs as much on
     others.
     """
-    if features.tilts is None:
+    if features.share is None:
         return 0.0
-    return (int(features.tilts.shape[1]) - 1) * (1 - beta) ** 2 * (1 / n_t + 1 / n_s)
+    d = int(features.shift.shape[0])
+    coefficients = 2 * d if features.tilts is None else int(features.tilts.shape[1]) - 1
+    return coefficients * (1 - beta) ** 2 * (1 / n_t + 1 / n_s)
 
 
 def grid(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
-from .gaussian import number_of_tilts, with_tilts
+from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, samples, split, whole
@@ -34,7 +34,7 @@ def fit_kliep(
     features: Features | None = None,
     bandwidth: float | Sequence[float] | None = None,
     n_centres: int = 100,
-    tilts: bool | Literal["linear", "all"] = True,
+    tilts: bool | Tilts = True,
     folds: int = 5,
     tolerance: float = 1e-9,
     seed: int = 0,
@@ -58,11 +58,13 @@ def fit_kliep(
         σ in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4 (nine values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "all"}
+    tilts : bool or {"linear", "all", "student"}
         Whether the mixture holds, beside default bumps, the ratios of Gaussians of one covariance, of independent ones
         and of any two, each as p/(0.01p + 0.99q): where they fit, a hundred bumps need not find what means and
-        covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two for fifty
-        of each sample; ``"linear"`` has the first, ``"all"`` all three with fewer rows as well.
+        covariances say. In their place comes that of independent Student's t where the tails of a column are heavier
+        than a Gaussian's, symmetric and without ties. Each asks for forty rows of both samples for each of its
+        coefficients, all but the first for fifty of each sample; ``"linear"`` has the first, ``"all"`` three of
+        Gaussians, ``"student"`` that of Student's t with fewer rows as well.
     folds : int
         Of the cross-validation that chooses among bandwidths; it holds out both samples and scores by minus the
         Donsker-Varadhan bound, log E_train[r] − E_target[log r]. Best is the least loss plus half of its standard
@@ -107,7 +109,7 @@ def fit_kliep(
         raise ValueError(f"tolerance is {tolerance!r}; a positive number of nats is needed")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
-    tilted = number_of_tilts(xp, target, train, tilts) if features is None else 0
+    tilted = kind_of_tilts(xp, target, train, tilts) if features is None else None
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")
     scores = None
@@ -121,7 +123,7 @@ def fit_kliep(
         judged = judge(xp, of_t, of_s, [-s for s in sigmas])
         scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss in judged.losses])
         if unseen(judged, 0.0, int(target.shape[0]), int(train.shape[0])):
-            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], 0
+            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], None
         else:
             sigmas = [sigmas[judged.chosen]]
     bumps = with_bandwidth(base, sigmas[0])
@@ -247,7 +249,7 @@ class _Fold(NamedTuple):
 
 
 def _folds(
-    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: int
+    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: Tilts | None
 ) -> Iterator[_Fold]:
     for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
@@ -263,7 +265,7 @@ def _held_out_losses(
 
     Their means add up to minus the Donsker-Varadhan bound; r/m − 1, which has no mean, is what a row adds to log m.
     """
-    bumps = [mapped(xp, features._replace(tilts=None), x) for x in (target, train)]
+    bumps = [mapped(xp, features._replace(tilts=None, share=None), x) for x in (target, train)]
     of_t, of_s = [], []
     for rows, columns in folds:
         phis = [xp.concat(pair, axis=1) for pair in zip(bumps, columns, strict=True)]

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 from .._types import Array
-from .features import linear_features
-from .gaussian import FEW, fit_gaussian, gaussian_noise
+from .features import Features, linear_features
+from .gaussian import FEW, Tilts, fit_gaussian, gaussian_noise
 from .kliep import fit_kliep
 from .logistic import fit_logistic, logistic_noise
 from .model import Ratio
 from .samples import relevance, samples
+from .student import fit_student, has_heavy_tails
 from .ulsif import fit_ulsif
 
 Fit = Callable[..., Ratio]
@@ -45,6 +46,7 @@ METHODS: dict[str, Fit] = {
     "discriminant": partial(fit_gaussian, shared=True),
     "gaussian": fit_gaussian,
     "independent": partial(fit_gaussian, independent=True),
+    "student": fit_student,
     "logistic": _fit_logistic,
     "quadratic": partial(fit_logistic, features="quadratic"),
     "kernel": partial(fit_logistic, features="gaussian"),
@@ -52,8 +54,8 @@ METHODS: dict[str, Fit] = {
     "rulsif": _fit_rulsif,
     "kliep": fit_kliep,
 }
-MOMENTS = ("discriminant", "gaussian", "independent")
-"""Gaussians: methods without a penalty to choose."""
+MOMENTS = ("discriminant", "gaussian", "independent", "student")
+"""Gaussians and Student's t: methods without a penalty to choose."""
 BUMPS = ("kernel", "rulsif", "kliep")
 """Methods that sum bumps."""
 MANY = 1000
@@ -62,12 +64,15 @@ SHARE = 0.25
 """Most products of two features that are fitted, as a share of the rows."""
 
 
-def compared(n_t: int, n_s: int, d: int) -> list[str]:
-    """Name the methods that so many rows allow."""
+def compared(xp: Any, target: Array, train: Array) -> list[str]:
+    """Name the methods that so many rows allow, Student's t in place of Gaussians where tails are heavy."""
+    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     few, wide = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
     none = few or 2 * d > n_t + n_s  # of so few rows a covariance is near singular
     without = {"quadratic", "ulsif", *(MOMENTS if none else MOMENTS[1:] if wide else ())}
     without |= {"kernel"} if n_t + n_s < MANY else set()
+    heavy = not (none or wide) and has_heavy_tails(xp, target, train)
+    without |= set(MOMENTS) - {"student"} if heavy else {"student"}
     return [name for name in METHODS if name not in without]
 
 
@@ -90,17 +95,22 @@ def hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     if name != "kliep":
         options["penalty"] = float(model.penalty)
     if name in ("ulsif", "rulsif", "kliep"):
-        tilts = None if model.features is None else model.features.tilts
-        options["tilts"] = False if tilts is None else "linear" if int(tilts.shape[0]) == 1 else "all"
+        options["tilts"] = _kind_of_tilts(model.features)
     if model.features is not None and model.features.kind == "gaussian":
         options["bandwidth"] = float(model.features.bandwidth)
     return options
 
 
+def _kind_of_tilts(features: Features | None) -> bool | Tilts:
+    if features is None or features.share is None:
+        return False
+    return "student" if features.tilts is None else "linear" if int(features.tilts.shape[0]) == 1 else "all"
+
+
 def doubted(name: str, model: Ratio, target: Array, train: Array) -> Ratio:
     """Return the model as an average counts it: with the sampling variance of log r, where that has a closed form."""
     xp, target, train = samples(target, train)
-    if name in MOMENTS:
+    if name in MOMENTS and name != "student":
         noise = gaussian_noise(xp, model, target, train, independent=name == "independent")
     elif name in ("logistic", "kernel"):
         noise = logistic_noise(xp, model, target, train)

@@ -39,7 +39,17 @@ def fit_ratio(
     target: Array,
     train: Array,
     method: Literal[
-        "auto", "discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "rulsif", "kliep"
+        "auto",
+        "discriminant",
+        "gaussian",
+        "independent",
+        "student",
+        "logistic",
+        "quadratic",
+        "kernel",
+        "ulsif",
+        "rulsif",
+        "kliep",
     ] = "auto",
     folds: int | None = None,
     seed: int = 0,
@@ -49,9 +59,10 @@ def fit_ratio(
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
     the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
     that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
-    Where Gaussians (the first three methods) are among them, they and logistic regression get half of that alone: sums
-    of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it, where from 2,000
-    rows of each sample on the kurtosis of both is within two standard errors of a Gaussian's. Of Gaussians and
+    Where Gaussians or Student's t (the first four methods) are among them, they and logistic regression get half of
+    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it,
+    where from 2,000 rows of each sample on the kurtosis of both is within two standard errors of a Gaussian's.
+    Student's t takes the place of Gaussians where a column's tails are heavier. Of Gaussians and
     logistic regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by
     chance is drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1:
     there is no shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two
@@ -67,12 +78,13 @@ def fit_ratio(
     train : array, shape (n_train, d)
         Training samples, the denominator.
     method : {"auto", "discriminant", "gaussian", ..., "kernel", "ulsif", "rulsif", "kliep"}
-        One method, or the choice among all but ``"quadratic"`` and ``"ulsif"``. ``"rulsif"`` is the p/q that the
-        relative ratio at α = 0.1 implies; the ridge of ``"logistic"`` bears most on columns in which the samples hardly
-        differ, as distances do in `gaussian_features`. Left out of the choice are ``"gaussian"`` and ``"independent"``
-        where products of two features outnumber a quarter of the rows, both and ``"discriminant"`` where a sample has
-        fewer than 50 rows or features outnumber half of all rows, and ``"kernel"`` where the two together have fewer
-        than 1,000.
+        One method, or the choice among all but ``"quadratic"`` and ``"ulsif"``. ``"student"`` has independent Student's
+        t in columns whose tails ask for it, Gaussians in others: the columns of the samples, or those in which both
+        scatter matrices are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of
+        ``"logistic"`` bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`.
+        Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
+        outnumber a quarter of the rows, these and ``"discriminant"`` where a sample has fewer than 50 rows or features
+        outnumber half of all rows, and ``"kernel"`` where the two together have fewer than 1,000.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
@@ -105,7 +117,7 @@ def fit_ratio(
             raise ValueError(f"method is {method!r}; 'auto' or one of {', '.join(map(repr, METHODS))} is needed")
         return fitted(method, seed, target, train, folds)
     xp, target, train = samples(target, train)
-    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
+    n_t, n_s = int(target.shape[0]), int(train.shape[0])
     if min(n_t, n_s) < 2:
         raise ValueError(
             f"target has {n_t} rows and train {n_s}; comparing methods holds rows out and needs two of each. Pass "
@@ -115,7 +127,7 @@ def fit_ratio(
     few = min(n_t, n_s) < FEW
     fits: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
-    for name in compared(n_t, n_s, d):
+    for name in compared(xp, target, train):
         fits[name], *found = _fit_and_hold_out(name, target, train, folds, seed, few=few)
         at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found)
         logs[name] = at_t, at_s

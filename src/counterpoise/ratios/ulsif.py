@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .gaussian import number_of_tilts, with_tilts
+from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled, whole
@@ -34,7 +34,7 @@ def fit_ulsif(
     bandwidth: float | Sequence[float] | None = None,
     penalty: float | Sequence[float] | None = None,
     n_centres: int = 100,
-    tilts: bool | Literal["linear", "all"] = True,
+    tilts: bool | Tilts = True,
     seed: int = 0,
 ) -> Ratio:
     """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ ‖θ‖², m = α target + (1 − α) train.
@@ -60,12 +60,14 @@ def fit_ulsif(
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "all"}
+    tilts : bool or {"linear", "all", "student"}
         Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
         of any two, each as p/(βp + (1 − β)q) with β = max(α, 0.1): where they fit, a hundred bumps need not find what
-        means and covariances say. Each asks for forty rows of both samples for each of its coefficients, the last two
-        for fifty of each sample; ``"linear"`` has the first, ``"all"`` all three with fewer rows as well. They stay
-        those of all rows where rows are left out.
+        means and covariances say. In their place comes that of independent Student's t where the tails of a column are
+        heavier than a Gaussian's, symmetric and without ties. Each asks for forty rows of both samples for each of its
+        coefficients, all but the first for fifty of each sample; ``"linear"`` has the first, ``"all"`` three of
+        Gaussians, ``"student"`` that of Student's t with fewer rows as well. They stay those of all rows where rows
+        are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -106,8 +108,8 @@ def fit_ulsif(
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
     if features is None:
-        number = number_of_tilts(xp, target, train, tilts)
-        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE), number)
+        kind = kind_of_tilts(xp, target, train, tilts)
+        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE), kind)
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
