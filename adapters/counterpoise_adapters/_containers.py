@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise._extras import extra
+
 __all__ = ["Arrays", "pack", "read", "suffix_of", "write"]
 
 Arrays = dict[str, NDArray[Any]]
@@ -240,10 +242,6 @@ def _no_longer_than_text(length: int) -> None:
 
 
 def _safetensors() -> Any:
-    try:
+    with extra("safetensors", "a file in .safetensors", ", or use .npz"):
         import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "files in .safetensors need the package safetensors: pip install 'counterpoise[safetensors]', or use .npz"
-        ) from error
     return safetensors.numpy

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import counterpoise as cp
+from counterpoise._extras import extra
+
+with extra("plots", __name__):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["calibration_plot", "love_plot", "tail_plot"]
 

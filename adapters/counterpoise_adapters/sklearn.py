@@ -11,16 +11,21 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
-from sklearn.linear_model import LogisticRegression
-from sklearn.utils import _safe_indexing as rows_of
-from sklearn.utils.validation import check_is_fitted
+
+from counterpoise._extras import extra
 
 from ._folds import assign_folds, gathered
-from ._kernel_matching import KMM
-from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
-from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
 from ._shares import Joint, Shares, labels_of, settle_labels
+
+with extra("sklearn", __name__):
+    from sklearn.base import BaseEstimator, clone
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.utils import _safe_indexing as rows_of
+    from sklearn.utils.validation import check_is_fitted
+
+    from ._kernel_matching import KMM
+    from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
+    from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise import fit_logistic, log_ratio
+from counterpoise._extras import extra
 from counterpoise_adapters._folds import deal
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def out_of_fold(
     ClassifierRatio
         Fitted.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    with extra("sklearn", "fitting a ratio for advice"):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
-    from counterpoise_adapters.sklearn import ClassifierRatio
+        from counterpoise_adapters.sklearn import ClassifierRatio
 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     cv = max(2, min(FOLDS, int(np.bincount(source)[np.unique(source)].min())))  # a small source fills fewer

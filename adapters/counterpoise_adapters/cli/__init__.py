@@ -12,10 +12,13 @@ from functools import wraps
 from types import FrameType
 from typing import NoReturn
 
+from counterpoise._extras import MissingPackage, extra
+
 from .errors import InputError
 
 __all__ = ["InputError", "interruptible", "main"]
 
+_PACKAGES = ("typer", "rich", "pyarrow", "jinja2", "sklearn", "scipy")
 _INTERRUPTED = "interrupted; no file is left half written"
 
 
@@ -25,16 +28,13 @@ def main() -> None:
     Wrong input ends as one line on the standard error stream and exit status 2, without a traceback.  An
     interrupt ends with status 130 and a termination signal with 143, after files half written are removed.
     """
-    try:
-        from .app import app
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {"counterpoise", "counterpoise_adapters"}:
-            raise
-        _leave(f"the command line needs '{error.name}': pip install 'counterpoise[cli]'", 2)
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
-    except InputError as error:
+        with extra("cli", "the command line", packages=_PACKAGES):  # commands load what they need as they run
+            from .app import app
+
+            app()
+    except (InputError, MissingPackage) as error:
         _leave(str(error), 2)
     except KeyboardInterrupt:  # while a command was looked up
         _leave(_INTERRUPTED, 130)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise._extras import MissingPackage, extra
 from counterpoise_adapters.corpus import spec
 from counterpoise_adapters.corpus.shards import is_corpus
 
@@ -99,11 +100,10 @@ def _run_corpus(options: WeighOptions) -> None:
         run_corpus(options)
         return
     try:
-        from counterpoise_adapters.ray.engine import RayEngine
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "ray":
-            raise
-        raise InputError("--engine ray needs Ray: pip install 'counterpoise[cli,ray]'") from error
+        with extra("ray", "--engine ray"):
+            from counterpoise_adapters.ray.engine import RayEngine
+    except MissingPackage as error:
+        raise InputError(str(error)) from error
     engine = RayEngine.of(options)
     try:
         # Only now: this process loads while the workers do.

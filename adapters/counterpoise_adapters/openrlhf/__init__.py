@@ -12,11 +12,14 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-from ..pytorch.config import DIVERGENCES, RobustConfig
-from ..pytorch.weighing import Weighed
-from .columns import Batch, with_columns
-from .experience import AttachedMaker, Over, weigh_experiences
-from .trainer import Attached
+from counterpoise._extras import extra
+
+with extra("torch", __name__):
+    from ..pytorch.config import DIVERGENCES, RobustConfig
+    from ..pytorch.weighing import Weighed
+    from .columns import Batch, with_columns
+    from .experience import AttachedMaker, Over, weigh_experiences
+    from .trainer import Attached
 
 __all__ = ["DIVERGENCES", "Attached", "AttachedMaker", "Batch", "RobustConfig", "Weighed"]
 __all__ += ["attach", "patched", "weigh_experiences", "with_columns"]

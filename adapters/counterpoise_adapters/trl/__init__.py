@@ -10,10 +10,14 @@ import functools
 import importlib
 from typing import Any
 
+from counterpoise._extras import extra
+
 from .._lists import pairs_from_lists
-from ..pytorch.config import DIVERGENCES, RobustConfig
-from ..pytorch.weighing import Weighed
-from .trainer import RobustMixin
+
+with extra("trl", __name__):
+    from ..pytorch.config import DIVERGENCES, RobustConfig
+    from ..pytorch.weighing import Weighed
+    from .trainer import RobustMixin
 
 READY = ("DPO", "Reward", "KTO", "ORPO", "CPO", "SFT", "GRPO", "RLOO")
 
@@ -55,10 +59,13 @@ def robust(trainer_class: type) -> type:
 
 def __getattr__(name: str) -> Any:
     if name == "WeightPlot":  # imports transformers
-        return importlib.import_module(f"{__name__}.plot").WeightPlot
+        with extra("trl", f"{__name__}.WeightPlot"):
+            return importlib.import_module(f"{__name__}.plot").WeightPlot
     short = name.removeprefix("Robust").removesuffix("Trainer")
     if name != f"Robust{short}Trainer" or short not in READY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with extra("trl", f"{__name__}.{name}"):
+        importlib.import_module("trl")
     for home in ("trl", f"trl.experimental.{short.lower()}"):  # ORPO and CPO, and KTO in old releases, live there
         try:
             return robust(getattr(importlib.import_module(home), f"{short}Trainer"))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from counterpoise._extras import extra
+
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
@@ -46,7 +48,8 @@ class WeightPlot(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Draw."""
         if not state.is_world_process_zero or not self.steps:
             return
-        from matplotlib.figure import Figure
+        with extra("plots", "WeightPlot"):
+            from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 3.5), layout="constrained")
         axes = figure.subplots()

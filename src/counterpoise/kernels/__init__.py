@@ -3,9 +3,12 @@
 It needs torch; `import counterpoise` does not import it. Triton is imported when the first CUDA tensor arrives.
 """
 
-from .entmax import entmax
-from .projection import project_ball, project_capped_simplex, project_simplex
-from .weights import Impl, constrained, cvar, penalized
+from .._extras import extra
+
+with extra("torch", __name__):
+    from .entmax import entmax
+    from .projection import project_ball, project_capped_simplex, project_simplex
+    from .weights import Impl, constrained, cvar, penalized
 
 __all__ = [
     "Impl",
