@@ -1,6 +1,9 @@
 """Bad input says what was wrong, what is allowed and what to do: by exception for types, by status for values."""
 
+import functools
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -277,3 +280,187 @@ def test_an_infinite_loss_takes_all_the_mass_of_scaled_dora():
     found = cp.scaled_dora(np.array([0.0, 1.0, math.inf, -math.inf]), np.ones(4))
     assert found.value == math.inf and int(found.status) < cp.Status.NOT_CONVERGED
     np.testing.assert_allclose(found.weights, [0, 0, 1, 0])
+
+
+def _ratios(fit, **options):
+    def at_train_rows(target, train):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "fewer than about 5 training rows")
+            model = fit(target=target, train=train, **options)
+        if isinstance(model, cp.Ratio):
+            return cp.ratio(model, train)
+        return model.weights if isinstance(model, cp.Matching) else np.exp(model.train_log_ratio)
+
+    return at_train_rows
+
+
+METHODS = ["discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "rulsif", "kliep"]
+RATIOS = {
+    "fit_ulsif": _ratios(cp.fit_ulsif),
+    "fit_ulsif relative": _ratios(cp.fit_ulsif, alpha=0.5),
+    "fit_ulsif alone": _ratios(cp.fit_ulsif, bandwidth=1.0, penalty=0.1),
+    "fit_kliep": _ratios(cp.fit_kliep),
+    "fit_log_linear": _ratios(cp.fit_log_linear, penalty=0.1),
+    "fit_log_linear gaussian": _ratios(cp.fit_log_linear, features="gaussian", penalty=[0.1, 1.0], bandwidth=1.0),
+    "fit_logistic": _ratios(cp.fit_logistic),
+    "fit_gaussian": _ratios(cp.fit_gaussian),
+    "kernel_mean_matching": _ratios(cp.kernel_mean_matching),
+    "cross_fit": _ratios(functools.partial(cp.cross_fit, cp.fit_logistic)),
+    "fit_ratio auto": _ratios(cp.fit_ratio),
+    **{f"fit_ratio {name}": _ratios(cp.fit_ratio, method=name) for name in METHODS},
+}
+LIBRARIES = {
+    "numpy": np.asarray,
+    "torch": lambda x: pytest.importorskip("torch").asarray(x),
+    "jax": lambda x: pytest.importorskip("jax").numpy.asarray(x),
+}
+every_ratio = pytest.mark.parametrize("ratios", RATIOS.values(), ids=RATIOS)
+every_library = pytest.mark.parametrize("make", LIBRARIES.values(), ids=LIBRARIES)
+RNG = np.random.default_rng(0)
+TARGET, TRAIN = RNG.normal(0.5, 1.0, (60, 3)), RNG.normal(0.0, 1.0, (80, 3))
+
+
+def _with(value):
+    spoiled = TRAIN.copy()
+    spoiled[3, 1] = value
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    ("train", "error", "message"),
+    [
+        (_with(NAN), ValueError, "train has a NaN or infinite entry in row 3; drop or fill such rows first"),
+        (_with(-math.inf), ValueError, "train has a NaN or infinite entry in row 3"),
+        (TRAIN[:0], ValueError, r"train has shape \(0, 3\); a table of at least one row and one feature"),
+        (TRAIN[:, :0], ValueError, r"train has shape \(80, 0\)"),
+        (TRAIN[None], ValueError, r"train has shape \(1, 80, 3\)"),
+        (np.array(1.0), ValueError, r"train has shape \(\)"),
+        (TRAIN[:, :2], ValueError, "different numbers of features .target: 3, train: 2."),
+        (TRAIN.astype(complex), TypeError, "train has dtype complex128; real numbers are needed: floats, integers or"),
+        (TRAIN.astype(object), TypeError, "train has dtype object; real numbers"),
+        (TRAIN.astype(str), TypeError, "train has dtype <U32; real numbers"),
+        (TRAIN.tolist(), TypeError, "train is a list, not an array; pass a numpy, torch, jax"),
+        (None, TypeError, "train is None; an array is needed"),
+        (np.ma.masked_array(TRAIN, TRAIN > 1), TypeError, "train is a numpy MaskedArray"),
+    ],
+    ids=["nan", "inf", "empty", "no column", "3-d", "0-d", "width", "complex", "object", "str", "list", "None", "mask"],
+)
+@every_ratio
+def test_samples_that_cannot_be_used(ratios, train, error, message):
+    with pytest.raises(error, match=message):
+        ratios(TARGET, train)
+    other = TARGET if np.shape(train) == (80, 2) else TRAIN
+    swapped = "target: 2, train: 3" if other is TARGET else message.replace("train", "target", 1)
+    with pytest.raises(error, match=swapped):
+        ratios(train, other)
+
+
+@every_ratio
+def test_samples_of_two_libraries(ratios):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="arrays of different libraries .target: torch, train: numpy"):
+        ratios(torch.asarray(TARGET), TRAIN)
+
+
+@pytest.mark.parametrize("units", [1e4, 1e-4, 1e30, 1e-30, [1e4, 1.0, 1e-30]], ids=str)
+@every_ratio
+def test_units_do_not_change_a_ratio(ratios, units):
+    plain, scaled = ratios(TARGET, TRAIN), ratios(TARGET * units, TRAIN * units)
+    np.testing.assert_allclose(scaled, plain, rtol=1e-3, atol=1e-6)
+
+
+@every_library
+@every_ratio
+def test_constant_columns(ratios, make):
+    constant = np.full((80, 1), 0.1, np.float32)
+    target, train = (np.concatenate([x, constant[: len(x)]], axis=1) for x in (TARGET, TRAIN))
+    found = np.asarray(ratios(make(target.astype("float32")), make(train.astype("float32"))))
+    assert np.isfinite(found).all() and (found >= 0).all()
+    np.testing.assert_allclose(np.asarray(ratios(make(constant[:60]), make(constant))), 1.0, rtol=1e-4)
+
+
+@every_library
+@every_ratio
+def test_samples_fifty_deviations_apart(ratios, make):
+    with pytest.warns(UserWarning, match="samples (hardly|do not) overlap") as heard:
+        found = np.asarray(ratios(make(TARGET + 50), make(TRAIN)))
+    assert np.isfinite(found).all() and (found >= 0).all()
+    assert {str(w.filename) for w in heard} <= {__file__}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int64", "uint8", "bool"])
+@every_ratio
+def test_numbers_of_every_kind(ratios, dtype):
+    target, train = ((np.round(2 * x) + 10).astype("uint8") for x in (TARGET, TRAIN))
+    if dtype == "bool":
+        target, train = target > 10, train > 10
+    plain, found = (
+        ratios(target.astype("float64"), train.astype("float64")),
+        ratios(*(x.astype(dtype) for x in (target, train))),
+    )
+    eps = 4 * float(np.finfo(dtype).eps) if dtype.startswith("float") else 1e-12
+    np.testing.assert_allclose(np.asarray(found, "float64"), plain, rtol=eps, atol=eps)
+
+
+@every_ratio
+def test_vectors_copies_and_arrays_that_cannot_be_written(ratios):
+    target, train = TARGET[:, 0].copy(), TRAIN[:, 0].copy()
+    target.flags.writeable = train.flags.writeable = False
+    found = ratios(target, train)
+    np.testing.assert_allclose(found, ratios(target[:, None], train[:, None]), rtol=1e-12)
+    assert np.isfinite(ratios(np.repeat(TARGET[:2], 30, axis=0), np.repeat(TRAIN, 2, axis=0))).all()
+
+
+@pytest.mark.parametrize(("n_t", "n_s"), [(1, 80), (60, 1), (1, 1), (2, 2), (3, 80)])
+@every_ratio
+def test_few_rows(ratios, n_t, n_s):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            found = ratios(TARGET[:n_t], TRAIN[:n_s])
+        except ValueError as error:  # a grid and an average need rows to hold out
+            assert min(n_t, n_s) == 1 and re.search("more rows|Pass method='discriminant'", str(error)), error
+        else:
+            assert np.isfinite(found).all() and (found >= 0).all()
+
+
+@every_ratio
+def test_more_columns_than_rows(ratios):
+    target, train = RNG.normal(0.2, 1.0, (12, 40)), RNG.normal(0.0, 1.0, (15, 40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = ratios(target, train)
+    assert np.isfinite(found).all() and (found >= 0).all()
+
+
+def test_half_precision_holds_ratios_up_to_its_largest_number():
+    model = cp.fit_gaussian(target=TARGET + 2.5, train=TRAIN, shared=True)
+    x = np.repeat(np.array([[2.0], [2.5], [3.0]], "float16"), 3, axis=1)
+    wide = cp.ratio(model, x.astype("float64"))
+    assert 100 < wide[0] < 1000 < wide[1] < 60000 < 1e6 < wide[2]
+    with pytest.warns(UserWarning, match="1 of 3 ratios are above 7e.04 and were cut"):
+        found = cp.ratio(model, x)
+    np.testing.assert_allclose(found[:2], wide[:2], rtol=float(np.finfo("float16").eps))
+    assert found.dtype == "float16" and found[2] == np.finfo("float16").max
+    assert cp.log_ratio(model, np.full((1, 3), -6e4, "float16")) == -math.inf
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+@pytest.mark.parametrize("fit", [cp.fit_ratio, cp.fit_kliep, functools.partial(cp.fit_logistic, features="gaussian")])
+def test_jax_arrays_are_fitted_as_numpy_fits_their_numbers(fit, dtype):
+    jnp = pytest.importorskip("jax").numpy
+    target, train = (jnp.asarray(4 * x).astype(dtype) for x in (TARGET, TRAIN))
+    plain = fit(target=np.asarray(target.astype("float32")), train=np.asarray(train.astype("float32")))
+    found = fit(target=target, train=train)
+    assert type(found.coefficients) is type(target) and found.coefficients.dtype == "float32"
+    np.testing.assert_allclose(found.coefficients, plain.coefficients, rtol=1e-6)
+
+
+def test_jax_arrays_inside_arguments_are_lent_too():
+    jnp = pytest.importorskip("jax").numpy
+    target, train = jnp.asarray(TARGET), jnp.asarray(TRAIN)
+    features = cp.gaussian_features(target=target, train=train)
+    first = cp.fit_logistic(target=target, train=train, features=features, penalty=np.float64(0.1))
+    again = cp.fit_logistic(target=target, train=train, start=first)
+    np.testing.assert_allclose(again.coefficients, first.coefficients, rtol=1e-4, atol=1e-4)
+    assert type(again.features.centres) is type(target)

@@ -19,6 +19,7 @@ DOT = 1024
 def namespace(**arrays: Array) -> Any:
     """Return the one namespace of the named arrays; None and numbers do not count, but the first is an array."""
     first = next(iter(arrays))
+    required(first, arrays[first])
     given = {name: a for name, a in arrays.items() if a is not None and (name == first or not isinstance(a, Real))}
     for name, a in given.items():
         if type(a).__name__ in ("MaskedArray", "matrix"):
@@ -40,6 +41,12 @@ def namespace(**arrays: Array) -> Any:
         found = ", ".join(f"{name}: {place}" for name, place in devices.items())
         raise ValueError(f"arrays on different devices ({found}); move them to one device first")
     return next(iter(kinds.values()))
+
+
+def required(name: str, array: Array) -> None:
+    """Refuse a missing array: None is for those that may be left out."""
+    if array is None:
+        raise TypeError(f"{name} is None; an array is needed")
 
 
 def device(array: Array) -> Any:
@@ -104,6 +111,26 @@ def returned(array: Array) -> Array:
     return sys.modules["torch"].as_tensor(array)
 
 
+def hosted(array: Array) -> bool:
+    """Tell whether the array is jax's, eager and in the memory of a CPU: numpy reads it as it is."""
+    if not aac.is_jax_array(array) or is_traced(array):
+        return False
+    return all(place.platform == "cpu" for place in array.devices())
+
+
+def from_jax(array: Array) -> Array:
+    """Return a hosted array as numpy's, half precision as float32, which numpy does not have all of."""
+    if not aac.is_jax_array(array):
+        return array
+    half = array.dtype.itemsize == 2 and array.dtype.kind not in "iu"
+    return (array.astype("float32") if half else array).__array__()
+
+
+def to_jax(like: Array, array: Array) -> Array:
+    """Return a numpy array or scalar as jax's, where ``like`` is, in the widest dtype that jax is set to have."""
+    return sys.modules["jax"].numpy.asarray(array, device=device(like))
+
+
 def constant(name: str, array: Array) -> Array:
     """Cut the array from autograd; refuse one that a functional transform is differentiating."""
     if aac.is_torch_array(array):
@@ -125,6 +152,7 @@ def _refuse(name: str) -> None:
 
 def floating(xp: Any, name: str, array: Array, *, min_ndim: int = 1) -> Array:
     """Return the array as a constant of the accumulation dtype, or say why it is not usable."""
+    required(name, array)
     if isinstance(array, Real):
         raise TypeError(f"{name} is the number {array}; an array is needed")
     if not xp.isdtype(array.dtype, "real floating"):

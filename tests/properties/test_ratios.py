@@ -1047,7 +1047,7 @@ def test_amounts_out_of_range_are_refused():
         (lambda: cp.fit_ulsif(target=target, train=train, penalty=[]), "penalty is empty"),
         (lambda: cp.fit_ulsif(target=target[:1], train=train), "cannot be left out"),
         (lambda: cp.fit_kliep(target=target, train=train, tolerance=-1.0), "tolerance is -1.0"),
-        (lambda: cp.fit_kliep(target=target[:2], train=train), "folds is 5, but a sample has 2 rows"),
+        (lambda: cp.fit_kliep(target=target[:2], train=train, folds=5), "folds is 5, but a sample has 2 rows"),
         (lambda: cp.fit_kliep(target=target[:1], train=train), "a sample of one row cannot be held out"),
         (lambda: cp.fit_logistic(target=target, train=train, features="cubic"), "features is 'cubic'"),
         (lambda: cp.fit_logistic(target=target, train=train, bandwidth=1.0), "linear features have none"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .._types import Array
 from .model import Ratio, log_ratio
-from .samples import samples, split, whole
+from .samples import number_of_folds, samples, split, whole
 
 __all__ = ["CrossFit", "cross_fit"]
 
@@ -30,7 +30,9 @@ class CrossFit(NamedTuple):
     models: tuple[Ratio, ...]
 
 
-def cross_fit(fit: Callable[..., Ratio], /, *, target: Array, train: Array, folds: int = 5, seed: int = 0) -> CrossFit:
+def cross_fit(
+    fit: Callable[..., Ratio], /, *, target: Array, train: Array, folds: int | None = None, seed: int = 0
+) -> CrossFit:
     """Fit a ratio fold by fold and evaluate it where it was not fitted, so that no row is weighed by its own model.
 
     Parameters
@@ -42,8 +44,9 @@ def cross_fit(fit: Callable[..., Ratio], /, *, target: Array, train: Array, fold
         Target samples.
     train : array, shape (n_train, d)
         Training samples.
-    folds : int
-        Number of folds of both samples, between 2 and the size of the smaller one.
+    folds : int, optional
+        Number of folds of both samples, between 2 and the size of the smaller one; default 5, or that size if it is
+        less.
     seed : int
         Of the folds.
 
@@ -71,6 +74,7 @@ def cross_fit(fit: Callable[..., Ratio], /, *, target: Array, train: Array, fold
     ((300,), 5)
     """
     xp, target, train = samples(target, train)
+    folds = number_of_folds(folds, target, train)
     order_t, order_s, models = [], [], []
     logs_t, logs_s = [], []
     for (kept_t, held_t), (kept_s, held_s) in zip(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .samples import chunks, draw, location_and_spread, median_distance, relevance, same_width, samples, squares, table
+from .samples import (
+    chunks,
+    draw,
+    location_and_spread,
+    median_distance,
+    relevance,
+    same_width,
+    samples,
+    squares,
+    table,
+    warn,
+)
 
 __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
 
@@ -242,11 +252,9 @@ def _relative(xp: Any, logs: Array, share: Array) -> Array:
 
 def warn_unfelt() -> None:
     """Warn that the training sample feels no bump."""
-    warnings.warn(
+    warn(
         "fewer than about 5 training rows feel any of the bumps at target rows: the samples do not overlap at this "
-        "bandwidth, and r = 1 is all that is left to fit; pass a larger bandwidth, or training rows near the target",
-        UserWarning,
-        stacklevel=3,
+        "bandwidth, and r = 1 is all that is left to fit; pass a larger bandwidth, or training rows near the target"
     )
 
 

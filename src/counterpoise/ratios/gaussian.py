@@ -6,10 +6,11 @@ import math
 from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
+from .._blocks import on_host
 from .._types import Array
 from .features import Features, linear_features
 from .model import Ratio
-from .samples import samples
+from .samples import samples, warn_disjoint
 from .student import has_heavy_tails, student_tails
 
 __all__ = ["fit_gaussian"]
@@ -23,6 +24,7 @@ KURTOSIS = 2.0
 """Standard errors by which the kurtosis of Gaussian samples may be off."""
 
 
+@on_host
 def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independent: bool = False) -> Ratio:
     """Fit log r as that of two Gaussians: one covariance each, drawn towards the pooled one, or one for both.
 
@@ -65,6 +67,7 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     array([0.2, 1. , 3.3])
     """
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
     features = linear_features(target=target, train=train, degree=1 if shared else 2)
     moments = _both_moments(xp, features, target, train)
     theta = _shared(xp, *moments) if shared else _separate(xp, *moments, independent=independent)

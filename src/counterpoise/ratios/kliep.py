@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .. import _xp
+from .._blocks import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
 from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, draw, samples, split, whole
+from .samples import chunks, draw, number_of_folds, samples, split, warn_disjoint, whole
 
 __all__ = ["fit_kliep"]
 
@@ -27,6 +28,7 @@ NEWTON_STEPS = 60
 EM_STEPS = 5000
 
 
+@on_host
 def fit_kliep(
     *,
     target: Array,
@@ -35,8 +37,8 @@ def fit_kliep(
     bandwidth: float | Sequence[float] | None = None,
     n_centres: int = 100,
     tilts: bool | Tilts = True,
-    folds: int = 5,
-    tolerance: float = 1e-9,
+    folds: int | None = None,
+    tolerance: float | None = None,
     seed: int = 0,
     all_reduce: AllReduce | None = None,
 ) -> Ratio:
@@ -65,12 +67,13 @@ def fit_kliep(
         than a Gaussian's, symmetric and without ties. Each asks for forty rows of both samples for each of its
         coefficients, all but the first for fifty of each sample; ``"linear"`` has the first, ``"all"`` three of
         Gaussians, ``"student"`` that of Student's t with fewer rows as well.
-    folds : int
-        Of the cross-validation that chooses among bandwidths; it holds out both samples and scores by minus the
-        Donsker-Varadhan bound, log E_train[r] − E_target[log r]. Best is the least loss plus half of its standard
-        error; chosen is the largest bandwidth within 0.75 standard errors of the paired difference from it.
-    tolerance : float
-        Largest duality gap, in nats.
+    folds : int, optional
+        Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
+        less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −
+        E_target[log r]. Best is the least loss plus half of its standard error; chosen is the largest bandwidth within
+        0.75 standard errors of the paired difference from it.
+    tolerance : float, optional
+        Largest duality gap, in nats; default 1e-9, or a thousand roundings where the samples' device has no float64.
     seed : int
         Of the centres and the folds.
     all_reduce : callable, optional
@@ -105,6 +108,9 @@ def fit_kliep(
     (array([0.2, 1. , 3.3]), True)
     """
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
+    if tolerance is None:
+        tolerance = max(1e-9, 1000 * float(xp.finfo(target.dtype).eps))
     if not 0.0 < tolerance < math.inf:
         raise ValueError(f"tolerance is {tolerance!r}; a positive number of nats is needed")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
@@ -117,6 +123,7 @@ def fit_kliep(
         pool_t, pool_s = (
             xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0) for x in (target, train)
         )
+        folds = number_of_folds(folds, pool_t, pool_s)
         held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted=tilted)]
         left = [_held_out_losses(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
         of_t, of_s = (xp.stack(parts, axis=1) for parts in zip(*left, strict=True))

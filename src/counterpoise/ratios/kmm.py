@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._blocks import on_host
 from .._types import Array
 from ..projection import project_capped_simplex
 from .features import Features, gaussian_features
 from .grids import amounts, best_of, grid, with_bandwidth
 from .model import Scores
-from .samples import samples, split, squares
+from .samples import number_of_folds, samples, split, squares, warn_disjoint
 
 __all__ = ["Matching", "kernel_mean_matching"]
 
@@ -42,6 +43,7 @@ class Matching(NamedTuple):
     scores: Scores | None = None
 
 
+@on_host
 def kernel_mean_matching(
     *,
     target: Array,
@@ -50,7 +52,7 @@ def kernel_mean_matching(
     bound: float = 1000.0,
     slack: float | None = None,
     tolerance: float | None = None,
-    folds: int = 5,
+    folds: int | None = None,
     seed: int = 0,
 ) -> Matching:
     """Solve min ‖E_train[w φ] − E_target[φ]‖² over 0 ≤ w ≤ B, |mean w − 1| ≤ ε, φ a Gaussian kernel's features.
@@ -74,8 +76,8 @@ def kernel_mean_matching(
         ε ≥ 0; default the smaller of B/√n_train and 0.1. (The published default makes the constraint void.)
     tolerance : float, optional
         Largest gap of the squared discrepancy; default a tenth of its chance error, 0.1/n_train.
-    folds : int
-        Of the target, when a grid is searched.
+    folds : int, optional
+        Of the target, when a grid is searched; default 5, or its size if that is less.
     seed : int
         Of the rows that the median distance is taken of, and of the folds.
 
@@ -106,6 +108,7 @@ def kernel_mean_matching(
     True
     """
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
     n = int(train.shape[0])
     for name, value, least in (("bound", bound, 1.0), ("slack", 0.0 if slack is None else slack, 0.0)):
         if not least <= value < math.inf:
@@ -119,6 +122,7 @@ def kernel_mean_matching(
     limits = (float(bound), (n * max(1 - room, 0.0), n * (1 + room)), most)
     scores = None
     if len(sigmas) > 1:
+        folds = number_of_folds(folds, target)
         found = _held_out(xp, [with_bandwidth(features, s) for s in sigmas], target, train, limits, folds, seed)
         sigmas, scores = [sigmas[best_of(found)[0]]], grid(xp, features.shift, sigmas, [0.0], found)
     features = with_bandwidth(features, sigmas[0])

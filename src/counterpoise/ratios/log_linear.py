@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from .._blocks import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
 from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .logistic import norm_of
 from .model import Ratio
 from .newton import minimise
-from .samples import samples, split, whole
+from .samples import number_of_folds, samples, split, warn_disjoint, whole
 
 __all__ = ["fit_log_linear"]
 
@@ -21,6 +22,7 @@ PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 1))
 """For Gaussian bumps, whose target means are hardly ever inside the hull of the training sample's."""
 
 
+@on_host
 def fit_log_linear(
     *,
     target: Array,
@@ -29,7 +31,7 @@ def fit_log_linear(
     bandwidth: float | Sequence[float] | None = None,
     penalty: float | Sequence[float] | None = None,
     n_centres: int = 100,
-    folds: int = 5,
+    folds: int | None = None,
     seed: int = 0,
     all_reduce: AllReduce | None = None,
 ) -> Ratio:
@@ -52,9 +54,10 @@ def fit_log_linear(
         λ ≥ 0, one or a grid; default 0, and for bumps 10⁻⁴ to 1 (nine values).
     n_centres : int
         Number of bumps.
-    folds : int
-        Of the cross-validation that a grid is searched by; it holds out both samples and scores by minus the
-        Donsker-Varadhan bound, log E_train[r] − E_target[log r].
+    folds : int, optional
+        Of the cross-validation that a grid is searched by; default 5, or the size of the smaller sample if that is
+        less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −
+        E_target[log r].
     seed : int
         Of the centres and the folds.
     all_reduce : callable, optional
@@ -91,6 +94,7 @@ def fit_log_linear(
     (array([0.1162, 0.2676, 0.6162]), 1.5)
     """
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
     if all_reduce is not None and not isinstance(features, Features):
         raise ValueError("all_reduce needs the same features on every rank; pass them")
     base = _prepared(features, target, train, n_centres, seed)
@@ -103,6 +107,7 @@ def fit_log_linear(
     if len(sigmas) * len(lambdas) > 1:
         if all_reduce is not None:
             raise ValueError("all_reduce needs one bandwidth and one penalty: shards do not fold as the whole does")
+        folds = number_of_folds(folds, target, train)
         found = [
             [_held_out_loss(xp, with_bandwidth(base, sigma), target, train, lam, folds, seed) for lam in lambdas]
             for sigma in sigmas

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
+from .._blocks import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, linear_features, mapped
 from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .newton import minimise
-from .samples import draw, samples, squares
+from .samples import draw, samples, squares, warn_disjoint
 
 __all__ = ["fit_logistic"]
 
@@ -24,6 +25,7 @@ TOLERANCE = 1e-10
 """Newton's estimate of the excess, in nats, at which a path goes on to its next penalty; the chosen fit is polished."""
 
 
+@on_host
 def fit_logistic(
     *,
     target: Array,
@@ -88,6 +90,7 @@ def fit_logistic(
     array([0.2, 1. , 2.8])
     """
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
     if start is not None:
         features, penalty = _resumed(start, features, penalty)
     if all_reduce is not None and not isinstance(features, Features):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
 from .._types import Array
 from .features import Features, mapped
-from .samples import chunks, table
+from .samples import chunks, table, warn
 
 __all__ = ["Ratio", "Scores", "log_ratio", "ratio"]
 
@@ -22,7 +21,8 @@ FULL = 0.9
 """Most of its bound 1/α that a relative ratio counts as, where p/q is taken from it: at the bound it is infinite."""
 
 LARGEST = 0.4
-"""Power of the largest number of a dtype at which ratios are cut: sums of their squares stay finite."""
+"""Power of the largest number of a dtype at which ratios are cut: sums of their squares stay finite. Those of half
+precision are summed in float32."""
 
 
 class Scores(NamedTuple):
@@ -122,7 +122,8 @@ def ratio(model: Ratio, x: Array, /) -> Array:
     -------
     array, shape (n,)
         Non-negative and finite, in the dtype of ``x`` (of the model for integers and booleans). Ratios are cut at 1e123
-        (1e15 in float32), with a warning: so large they come from samples that do not overlap; `log_ratio` has them.
+        (1e15 in float32, 65504 in float16), with a warning: so large they come from samples that do not overlap;
+        `log_ratio` has them.
 
     Raises
     ------
@@ -173,23 +174,23 @@ def _evaluate(model: Ratio, x: Array, *, log: bool) -> Array:
         raise ValueError(f"x has {z.shape[1]} features, but the ratio was fitted to {width}")
     linear = model.method in ("ulsif", "kliep")
     out = xp.concat([_of_rows(xp, model, part, log=log or not linear) for part in chunks(z)], axis=0)
-    out = xp.astype(out, x.dtype) if xp.isdtype(x.dtype, "real floating") else out
-    return out if log or linear else _exponential(xp, out)
+    dtype = x.dtype if xp.isdtype(x.dtype, "real floating") else out.dtype
+    return _xp.narrowed(xp, out, dtype) if log else _cut(xp, out, dtype, log=not linear)
 
 
-def _exponential(xp: Any, logs: Array) -> Array:
-    """Exponentiate, cut where sums of squares would leave the dtype's range, and say so."""
-    limit = LARGEST * math.log(float(xp.finfo(logs.dtype).max))
-    over = logs > limit
+def _cut(xp: Any, out: Array, dtype: Any, *, log: bool) -> Array:
+    """Return ratios, or their exponentials, in a dtype; cut where sums of squares would leave its range, and say so."""
+    most = float(xp.finfo(dtype).max)
+    largest = most**LARGEST if xp.finfo(dtype).bits > 16 else min(most, float(xp.finfo(xp.float32).max) ** LARGEST)
+    over = out > (math.log(largest) if log else largest)
     if not _xp.is_traced(over) and bool(xp.any(over)):
-        warnings.warn(
-            f"{int(xp.sum(xp.astype(over, _xp.integer(xp, logs))))} of {logs.shape[0]} ratios are above "
-            f"{math.exp(limit):.0e} and were cut there: the samples do not overlap at these rows, and no weight is "
-            "worth its name; log_ratio has the values",
-            UserWarning,
-            stacklevel=4,
+        number = int(xp.sum(xp.astype(over, _xp.integer(xp, out))))
+        warn(
+            f"{number} of {out.shape[0]} ratios are above {largest:.0e} and were cut there: the samples do not overlap "
+            "at these rows, and no weight is worth its name; log_ratio has the values"
         )
-    return xp.exp(xp.where(over, xp.zeros_like(logs) + limit, logs))
+    kept = xp.where(over, xp.zeros_like(out), out)
+    return xp.astype(xp.where(over, xp.zeros_like(out) + largest, xp.exp(kept) if log else kept), dtype)
 
 
 def _width(model: Ratio) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import warnings
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
@@ -25,6 +27,28 @@ def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
     return xp, xp.astype(target, dtype), xp.astype(train, dtype)
 
 
+def warn(sentence: str) -> None:
+    """Warn at the line outside of the package that led here, however many fits called one another on the way."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("counterpoise"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(sentence, UserWarning, stacklevel=level)
+
+
+def warn_disjoint(xp: Any, target: Array, train: Array) -> None:
+    """Warn where the samples lie apart in a column, by more than three times the range of either."""
+    most, least = (xp.stack([reduce(x, axis=0) for x in (target, train)]) for reduce in (xp.max, xp.min))
+    most, least = most / 8, least / 8  # differences stay finite
+    gap = xp.maximum(least[0, :] - most[1, :], least[1, :] - most[0, :])
+    apart = gap > 3 * xp.max(most - least, axis=0)
+    if bool(xp.any(apart)):
+        column = int(xp.argmax(xp.astype(apart, xp.int32)))
+        warn(
+            f"The samples do not overlap: in column {column} all of target lies far off all of train. No weights turn "
+            "one into the other; collect training rows that look like the target, or leave the column out."
+        )
+
+
 def hardly_overlap(area: float) -> str:
     """Say what an area under the ROC curve that is nearly 1 means."""
     return (
@@ -35,8 +59,9 @@ def hardly_overlap(area: float) -> str:
 
 def table(xp: Any, name: str, x: Array, *, finite: bool = True) -> Array:
     """Return samples as rows of floats, or say what is wrong with them."""
-    if xp.isdtype(x.dtype, "complex floating"):
-        raise TypeError(f"{name} has dtype {x.dtype}; real numbers are needed")
+    _xp.required(name, x)
+    if not xp.isdtype(x.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"{name} has dtype {x.dtype}; real numbers are needed: floats, integers or booleans")
     if x.ndim not in (1, 2) or 0 in x.shape:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; a table of at least one row and one feature is needed")
     x = _xp.widest(xp, _xp.constant(name, x))
@@ -148,6 +173,11 @@ def shuffled(n: int, seed: int) -> list[int]:
     order = list(range(n))
     random.Random(whole(seed)).shuffle(order)
     return order
+
+
+def number_of_folds(folds: int | None, *rows: Array) -> int:
+    """Return the given number, or 5, or the size of the smallest sample if that is less: `split` refuses one row."""
+    return max(2, min(5, *(int(x.shape[0]) for x in rows))) if folds is None else folds
 
 
 def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:

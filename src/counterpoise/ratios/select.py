@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any, Literal
 
+from .._blocks import on_host
 from .._types import Array
 from ..diagnostics import two_sample_auc
 from .cross import cross_fit
@@ -13,7 +14,7 @@ from .features import linear_features
 from .gaussian import FEW, looks_gaussian
 from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
-from .samples import APART, hardly_overlap, samples
+from .samples import APART, hardly_overlap, number_of_folds, samples, warn
 from .ulsif import RELATIVE
 
 __all__ = ["fit_ratio"]
@@ -34,6 +35,7 @@ CAPS = (0.998, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8)
 """Shares of the target rows whose ratios stay below a cap that is tried: a few that are too large rule the error."""
 
 
+@on_host
 def fit_ratio(
     *,
     target: Array,
@@ -123,7 +125,7 @@ def fit_ratio(
             f"target has {n_t} rows and train {n_s}; comparing methods holds rows out and needs two of each. Pass "
             "method='discriminant' or another one"
         )
-    folds = min(5, n_t, n_s) if folds is None else folds
+    folds = number_of_folds(folds, target, train)
     few = min(n_t, n_s) < FEW
     fits: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
@@ -142,7 +144,7 @@ def fit_ratio(
     at_t, at_s = (sum(share * logs[name][side] for name, share in shares.items()) for side in (0, 1))
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
-        warnings.warn(hardly_overlap(float(area)), UserWarning, stacklevel=2)
+        warn(hardly_overlap(float(area)))
     clear = float(comparison.difference[0]) > CLEAR * float(comparison.standard_error[0])
     if not (few or clear or float(area) - 0.5 > SURE * float(error)):
         return _constant(xp, target, train)._replace(comparison=comparison)

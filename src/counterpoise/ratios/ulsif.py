@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .. import _xp
+from .._blocks import on_host
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
 from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, samples, shuffled, whole
+from .samples import chunks, samples, shuffled, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
@@ -25,6 +26,7 @@ PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
 
+@on_host
 def fit_ulsif(
     *,
     target: Array,
@@ -104,6 +106,7 @@ def fit_ulsif(
     """
     _check_alpha(alpha)
     xp, target, train = samples(target, train)
+    warn_disjoint(xp, target, train)
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
