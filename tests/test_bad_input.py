@@ -176,6 +176,63 @@ def test_spectra():
         cp.spectral(X, cp.Extremile)
 
 
+WRONG = ["a", "0.5", None, True, NAN, 1j, [0.5], {}, object(), -1.0]
+NUMBERS = {
+    "level": cp.Superquantile,
+    "r": cp.Extremile,
+    "r ": cp.Exponential,
+    "a": cp.CressieRead,
+    "smoothing": lambda v: cp.cvar(X, 0.5, smoothing=v),
+    "size_adjustment": lambda v: cp.group_weights(X, np.array([0, 0, 1]), n_groups=2, size_adjustment=v),
+    "n_groups": lambda v: cp.group_weights(X, np.array([0, 0, 1]), n_groups=v),
+    "n_bins": lambda v: cp.calibration_table(X / 2, X / 2, n_bins=v),
+    "alpha": lambda v: cp.fit_ulsif(target=TARGET, train=TRAIN, alpha=v),
+    "bandwidth": lambda v: cp.fit_kliep(target=TARGET, train=TRAIN, bandwidth=_given(v)),
+    "bandwidth ": lambda v: cp.gaussian_features(target=TARGET, train=TRAIN, bandwidth=_given(v)),
+    "penalty": lambda v: cp.fit_logistic(target=TARGET, train=TRAIN, penalty=_given(v)),
+    "n_centres": lambda v: cp.fit_ulsif(target=TARGET, train=TRAIN, n_centres=v),
+    "tilts": lambda v: cp.fit_ulsif(target=TARGET, train=TRAIN, tilts="x" if v is True else v),
+    "folds": lambda v: cp.fit_kliep(target=TARGET, train=TRAIN, folds=_given(v)),
+    "tolerance": lambda v: cp.fit_kliep(target=TARGET, train=TRAIN, tolerance=_given(v)),
+    "bound": lambda v: cp.kernel_mean_matching(target=TARGET, train=TRAIN, bound=v),
+    "slack": lambda v: cp.kernel_mean_matching(target=TARGET, train=TRAIN, slack=_given(v)),
+    "confidence": lambda v: cp.estimate_target_share(X, X, confidence=v),
+    "steps": lambda v: cp.label_shift(-W, train_shares=np.ones(2), steps=v),
+    "share": lambda v: cp.target_posterior(X, share=v),
+    "target_share": lambda v: cp.mixture_ratio(W, target_share=v, other_shares=[0.5, 0.5]),
+    "other_shares": lambda v: cp.mixture_ratio(W, target_share=0.0, other_shares=[v, 1.0]),
+    "other_shares ": lambda v: cp.mixture_ratio_multinomial(
+        W, n_target=1, n_other=[1], target_share=0.5, other_shares=[v]
+    ),
+    "n_target": lambda v: cp.log_ratio_from_log_odds(W, n_target=v, n_other=1),
+    "n_other": lambda v: cp.log_ratio_from_log_odds(W, n_target=1, n_other=[v, 1]),
+    "cap": lambda v: cp.policy_ratio(-W, -W, cap=v),
+    "cap ": lambda v: cp.kldpo(X, 1.0, cap=v),
+    "cap  ": lambda v: cp.truncated_ratio(X, cap=_given(v)),
+    "cap   ": lambda v: cp.overlap_report(target_log_ratio=X, train_log_ratio=X, cap=_given(v)),
+    "stabiliser": lambda v: cp.stabilised_calibration(
+        W, target_share=0.2, other_shares=[0.4, 0.4], stabiliser=_given(v)
+    ),
+    "slot_shares": lambda v: cp.released_calibration(W / 2, slot_shares=[v, 0.5]),
+    "strength": lambda v: cp.ropo(X, strength=v),
+    "flip": lambda v: cp.robust_dpo(X, flip=v),
+    "micro_batch": lambda v: cp.released_dpo(X, W, micro_batch=v),
+}
+
+
+def _given(value):
+    return "a" if value is None or isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda v: type(v).__name__ + str(v)[:5])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_named(name, wrong):
+    if name == "a" and wrong == -1.0:
+        return  # an exponent
+    with pytest.raises((TypeError, ValueError), match=rf"{name.strip()}(\[0\])? is .*(needed|divisor)"):
+        NUMBERS[name](wrong)
+
+
 def test_groups():
     groups = np.array([0, 0, 1])
     with pytest.raises(TypeError, match="groups has dtype float64; integers"):

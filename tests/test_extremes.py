@@ -1,5 +1,6 @@
 """What callers really pass: numpy's scalars as numbers, masked arrays, amounts and ratios beyond the dtype."""
 
+import functools
 import math
 import warnings
 
@@ -76,9 +77,24 @@ def test_masked_arrays_are_refused(call):
         call(np.ma.masked_array(LOSSES, [False, True, False]))
 
 
-def test_a_seed_is_a_whole_number():
-    with pytest.raises(TypeError, match="seed is None; an integer is needed"):
-        cp.fit_ratio(target=ROWS[:10], train=ROWS, seed=None)
+SEEDED = {
+    "fit_ratio": cp.fit_ratio,
+    "fit_ratio discriminant": functools.partial(cp.fit_ratio, method="discriminant"),
+    "fit_ulsif": functools.partial(cp.fit_ulsif, features=cp.linear_features(target=ROWS, train=ROWS), penalty=1.0),
+    "fit_kliep": functools.partial(cp.fit_kliep, bandwidth=1.0),
+    "fit_logistic": cp.fit_logistic,
+    "fit_log_linear": cp.fit_log_linear,
+    "gaussian_features": functools.partial(cp.gaussian_features, bandwidth=1.0, centres=ROWS),
+    "kernel_mean_matching": functools.partial(cp.kernel_mean_matching, bandwidth=1.0),
+    "cross_fit": functools.partial(cp.cross_fit, cp.fit_gaussian),
+}
+
+
+@pytest.mark.parametrize("fit", SEEDED.values(), ids=SEEDED)
+@pytest.mark.parametrize("seed", [None, 0.5, "1"])
+def test_a_seed_is_a_whole_number_whether_or_not_it_is_used(fit, seed):
+    with pytest.raises(TypeError, match=f"seed is {seed!r}; an integer is needed"):
+        fit(target=ROWS[:10], train=ROWS, seed=seed)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -206,3 +222,28 @@ def test_probabilities_are_no_log_probabilities():
         cp.fit_calibration(chance, np.array([0, 2, 1]))
     shifted = cp.label_shift(np.log(chance) + 5.0, train_shares=np.full(3, 1 / 3))
     np.testing.assert_allclose(shifted, cp.label_shift(np.log(chance), train_shares=np.full(3, 1 / 3)), atol=1e-12)
+
+
+PRIORS = {
+    "penalized": lambda p: cp.penalized(LOSSES, cp.KL(), 1.0, prior=p).weights,
+    "constrained": lambda p: cp.constrained(LOSSES, cp.ChiSquare(), 0.1, prior=p).weights,
+    "cvar": lambda p: cp.cvar(LOSSES, 0.5, prior=p).weights,
+    "spectral": lambda p: cp.spectral(LOSSES, cp.Extremile(2.0), prior=p).weights,
+    "reweighted": lambda p: cp.reweighted(LOSSES, RATIO * p, prior=p).weights,
+    "target_dro": lambda p: cp.target_dro(LOSSES, RATIO, cp.KL(), radius=0.1, prior=p).weights,
+    "scaled_dora": lambda p: cp.scaled_dora(LOSSES, RATIO, prior=p).weights,
+    "scaled_dora ratio": lambda p: cp.scaled_dora(LOSSES, RATIO * p).weights,
+    "normalisation": lambda p: cp.normalisation(p).standard_error / cp.normalisation(p).value,
+    "truncated_ratio": lambda p: cp.truncated_ratio(p) / p,
+    "effective_sample_size": cp.effective_sample_size,
+    "project_simplex": lambda p: cp.project_simplex(LOSSES, prior=p),
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1e38), ("float32", 1e-36), ("float64", 1e308), ("float64", 1e-300)]
+)
+def test_priors_and_ratios_at_the_ends_of_the_dtype(name, dtype, scale):
+    p = np.array([0.25, 1.0, 1.5], dtype)
+    np.testing.assert_allclose(PRIORS[name](p * np.asarray(scale, dtype)), PRIORS[name](p), rtol=1e-5)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from numbers import Real
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import array_api_compat as aac
 
 from ._divergence import Divergence
+from ._lending import lent, returned
 from ._types import Array, Solution
-from ._xp import aligned, amount, from_jax, hosted, is_traced, lent, namespace, returned, to_jax
+from ._xp import aligned, amount, is_traced, namespace
 from .divergences import KL
 
 BLOCK = 65536
 """Elements a block: a temporary of 512 KiB in float64 is reused by the allocator instead of being mapped anew."""
 
 P = ParamSpec("P")
-Fitted = TypeVar("Fitted")
 
 
 def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
@@ -54,44 +53,6 @@ def in_blocks(verb: Callable[P, Solution]) -> Callable[P, Solution]:
         return Solution(*(xp.concat(list(column), axis=0) for column in zip(*parts, strict=True)))
 
     return blockwise
-
-
-def on_host(fit: Callable[P, Fitted]) -> Callable[P, Fitted]:
-    """Let numpy fit jax arrays of a CPU: XLA would compile hundreds of small operations anew for every number of rows.
-
-    Folds have many such numbers: a choice of method took minutes. The fit is in float64 even where jax has none.
-    """
-
-    @wraps(fit)
-    def hosted_fit(*args: P.args, **kwargs: P.kwargs) -> Fitted:
-        arrays = [*_leaves(list(kwargs.values()))]
-        if kwargs.get("all_reduce") is not None or not arrays or not all(map(hosted, arrays)):
-            return fit(*args, **kwargs)
-        given: Any = {name: _changed(from_jax, value) for name, value in kwargs.items()}
-        return cast(Fitted, _changed(partial(to_jax, arrays[0]), fit(*args, **given)))
-
-    return hosted_fit
-
-
-def _leaves(tree: Any) -> Iterator[Array]:
-    """Yield the arrays in (named) tuples and lists."""
-    for branch in tree if isinstance(tree, tuple | list) else (tree,):
-        if isinstance(branch, tuple | list):
-            yield from _leaves(branch)
-        elif _is_array(branch):
-            yield branch
-
-
-def _changed(change: Callable[[Array], Array], tree: Any) -> Any:
-    """Change the arrays in (named) tuples and lists."""
-    if isinstance(tree, tuple | list):
-        parts = [_changed(change, branch) for branch in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return change(tree) if aac.is_array_api_obj(tree) else tree
-
-
-def _is_array(value: Any) -> bool:
-    return bool(aac.is_array_api_obj(value)) and not isinstance(value, Real)  # numpy's scalars go with every library
 
 
 def _by_chunk(verb: Callable[..., Solution], losses: Array, named: dict[Any, Any], kwargs: dict[str, Any]) -> Solution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -83,52 +83,6 @@ def anywhere(mask: Array) -> bool:
 def sorts_fast(array: Array) -> bool:
     """Tell whether a sort costs no more than a few passes: numpy's is vectorised, and CPU torch is lent to it."""
     return bool(aac.is_numpy_array(array))
-
-
-def lent(values: Sequence[Any]) -> list[Any] | None:
-    """Return the values with eager CPU torch tensors as numpy arrays on the same memory, where all arrays are such.
-
-    An operation on a small tensor costs several times one on a small array, and the solvers make hundreds.
-    """
-    arrays = [v for v in values if aac.is_array_api_obj(v)]
-    if not arrays or not all(_lendable(a) for a in arrays):
-        return None
-    return [v.detach().numpy() if aac.is_array_api_obj(v) else v for v in values]
-
-
-def _lendable(array: Array) -> bool:
-    if not aac.is_torch_array(array):
-        return False
-    torch = sys.modules["torch"]
-    if type(array) not in {torch.Tensor, torch.nn.Parameter} or array.device.type != "cpu" or is_traced(array):
-        return False
-    plain = array.layout == torch.strided and not array.is_neg()
-    return plain and array.dtype in {torch.float32, torch.float64}
-
-
-def returned(array: Array) -> Array:
-    """Return a numpy array as a torch tensor on the same memory."""
-    return sys.modules["torch"].as_tensor(array)
-
-
-def hosted(array: Array) -> bool:
-    """Tell whether the array is jax's, eager and in the memory of a CPU: numpy reads it as it is."""
-    if not aac.is_jax_array(array) or is_traced(array):
-        return False
-    return all(place.platform == "cpu" for place in array.devices())
-
-
-def from_jax(array: Array) -> Array:
-    """Return a hosted array as numpy's, half precision as float32, which numpy does not have all of."""
-    if not aac.is_jax_array(array):
-        return array
-    half = array.dtype.itemsize == 2 and array.dtype.kind not in "iu"
-    return (array.astype("float32") if half else array).__array__()
-
-
-def to_jax(like: Array, array: Array) -> Array:
-    """Return a numpy array or scalar as jax's, where ``like`` is, in the widest dtype that jax is set to have."""
-    return sys.modules["jax"].numpy.asarray(array, device=device(like))
 
 
 def constant(name: str, array: Array) -> Array:
@@ -227,6 +181,15 @@ def filled(xp: Any, like: Array, number: float) -> Array:
     return xp.zeros_like(like) + number
 
 
+def in_range(xp: Any, values: Array) -> tuple[Array, Array]:
+    """Divide rows by their largest entry if squares of it would leave the dtype's range; return that too, or else 1."""
+    info = xp.finfo(values.dtype)
+    largest = xp.max(xp.where(xp.isfinite(values), xp.abs(values), 0.0), axis=-1, keepdims=True)
+    far = (largest > float(info.max) ** 0.45) | ((largest < float(info.smallest_normal) ** 0.45) & (largest > 0))
+    unit = xp.where(far, largest, 1.0)
+    return values / unit, unit
+
+
 def narrowed(xp: Any, values: Array, dtype: Any) -> Array:
     """Convert to a dtype; infinity beyond its range, where numpy's own cast would warn."""
     if values.dtype == dtype:
@@ -244,6 +207,24 @@ def count(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def number(name: str, value: Any, valid: Callable[[float], bool], allowed: str) -> float:
+    """Return a number as a float, or say what it is and what is allowed, which NaN never is."""
+    try:
+        found = math.nan if value is None or isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not valid(found):
+        raise ValueError(f"{name} is {value!r}; {allowed} is needed")
+    return found
+
+
+def listed(values: Any) -> list[Any]:
+    """Return one value or an iterable of them as a list."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        return [values]
+    return list(values)
+
+
 def exp_or_infinity(xp: Any, values: Array) -> Array:
     """Exponentiate; infinity beyond the dtype, without a warning."""
     info = xp.finfo(values.dtype)
@@ -253,11 +234,10 @@ def exp_or_infinity(xp: Any, values: Array) -> Array:
 
 def shares(name: str, values: Sequence[float]) -> list[float]:
     """Return mixture shares as floats in [0, 1], or say which is not one."""
-    floats = [float(v) for v in values]
-    for i, v in enumerate(floats):
-        if not 0.0 <= v <= 1.0:
-            raise ValueError(f"{name}[{i}] is {v}; a share lies in [0, 1]")
-    return floats
+    return [
+        number(f"{name}[{i}]", v, lambda share: 0.0 <= share <= 1.0, "a share, in [0, 1],")
+        for i, v in enumerate(listed(values))
+    ]
 
 
 class Reduce:

@@ -165,6 +165,8 @@ def overlap_report(
             raise ValueError(f"{name} has shape {tuple(logs.shape)}; one axis is needed")
         if bool(xp.any(xp.isnan(logs))):
             raise ValueError(f"{name} holds NaN; drop such rows, or find out why the model gives them")
+    if cap is not None:
+        cap = _xp.number("cap", cap, lambda v: v > 0.0, "a positive number")
     if (target is None) != (train is None):
         raise ValueError("the balance of features needs both samples; pass target and train, or neither")
     r = _xp.exp_or_infinity(xp, logs_s)

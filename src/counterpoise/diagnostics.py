@@ -106,10 +106,11 @@ def normalisation(ratio: Array, /) -> Estimate:
     xp = _xp.namespace(ratio=ratio)
     values = _xp.floating(xp, "ratio", ratio)
     values = xp.where(values >= 0, values, xp.nan)
+    values, unit = _xp.in_range(xp, values)
     mean = xp.mean(values, axis=-1, keepdims=True)
     known = mean < xp.inf
     error = _standard_error(xp, xp.where(known, values, xp.nan) - xp.where(known, mean, 0.0))
-    return Estimate(xp.astype(mean[..., 0], ratio.dtype), xp.astype(error, ratio.dtype))
+    return Estimate(*(_xp.narrowed(xp, unit[..., 0] * v, ratio.dtype) for v in (mean[..., 0], error)))
 
 
 def donsker_varadhan(target_log_ratio: Array, train_log_ratio: Array, /) -> Estimate:

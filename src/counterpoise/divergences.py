@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 import array_api_compat as aac
 
 from ._divergence import Divergence, Power, require_divergence
 from ._types import Array
-from ._xp import aligned, anywhere, namespace
+from ._xp import aligned, anywhere, namespace, number
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class CressieRead(Power):
     a: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.a, bool) or not isinstance(self.a, Real) or not math.isfinite(self.a):
-            raise ValueError(f"the exponent a is {self.a!r}; a finite real number is needed")
+        number("the exponent a", self.a, math.isfinite, "a finite real number")
 
     @property
     def exponent(self) -> float:

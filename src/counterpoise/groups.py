@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import _xp
@@ -101,8 +102,7 @@ def _check(
     radius: float | Array | None,
     size_adjustment: float,
 ) -> None:
-    if not 0 <= size_adjustment < float("inf"):
-        raise ValueError(f"size_adjustment is {size_adjustment!r}; a finite float >= 0 is needed")
+    _xp.number("size_adjustment", size_adjustment, lambda v: 0 <= v < math.inf, "a finite float >= 0")
     given = [name for name, value in (("penalty", penalty), ("radius", radius)) if value is not None]
     if len(given) != (divergence is not None):
         wanted = "neither penalty nor radius" if divergence is None else "exactly one of penalty and radius"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._divergence import Divergence
 from ._types import Array, Objective, Solution
-from ._xp import aligned, namespace
+from ._xp import aligned, in_range, namespace
 from .divergences import KL
 from .groups import group_weights
 from .weights import constrained, penalized
@@ -225,14 +225,15 @@ def group_dro(
 
 
 def _around(losses: Array, ratio: Array, prior: Array | None) -> Array:
-    """Return the prior p·r; an invalid entry of either stays invalid."""
+    """Return the prior p·r, on some scale; an invalid entry of either stays invalid."""
     xp = namespace(losses=losses, ratio=ratio, prior=prior)
     if prior is None:
         return ratio
     r, p = aligned(xp, {"ratio": ratio, "prior": prior})
     # two negative masses must not multiply to a valid one, nor 0 and infinity to a warning
     valid = (r >= 0) & (r < xp.inf) & (p >= 0) & (p < xp.inf)
-    return xp.where(valid, xp.where(valid, r, 0.0) * xp.where(valid, p, 0.0), xp.nan)
+    (r, _), (p, _) = (in_range(xp, xp.where(valid, v, 0.0)) for v in (r, p))
+    return xp.where(valid, r * p, xp.nan)
 
 
 def _objective(solution: Solution) -> Objective:

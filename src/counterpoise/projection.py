@@ -6,11 +6,12 @@ from numbers import Real
 from typing import Any
 
 from ._divergence import Divergence
+from ._lending import lent, returned
 from ._roots import find_root
 from ._solvers.ball import STEPS
 from ._solvers.metric import project_in_metric
 from ._types import Array, Status
-from ._xp import Reduce, aligned, filled, lent, namespace, returned
+from ._xp import Reduce, aligned, filled, namespace
 from .divergences import ChiSquare
 from .weights import constrained, penalized
 

@@ -11,7 +11,7 @@ import array_api_compat as aac
 from ._blocks import in_blocks
 from ._problem import Answer, Problem, finish, pose
 from ._types import Array, Solution
-from ._xp import device
+from ._xp import device, number
 
 
 class Spectrum:
@@ -52,7 +52,7 @@ class Superquantile(Spectrum):
     level: float
 
     def __post_init__(self) -> None:
-        _check("level", self.level, 0 < self.level <= 1, "in (0, 1]")
+        number("level", self.level, lambda v: 0 < v <= 1, "a float in (0, 1]")
 
     def top(self, mass: Array, /) -> Array:
         """min(u/α, 1)."""
@@ -78,7 +78,7 @@ class Extremile(Spectrum):
     r: float
 
     def __post_init__(self) -> None:
-        _check("r", self.r, 1 <= self.r < float("inf"), "finite and >= 1")
+        number("r", self.r, lambda v: 1 <= v < math.inf, "a float finite and >= 1")
 
     def top(self, mass: Array, /) -> Array:
         """1 − (1 − u)^r."""
@@ -106,17 +106,12 @@ class Exponential(Spectrum):
     r: float
 
     def __post_init__(self) -> None:
-        _check("r", self.r, 0 < self.r < float("inf"), "finite and > 0")
+        number("r", self.r, lambda v: 0 < v < math.inf, "a float finite and > 0")
 
     def top(self, mass: Array, /) -> Array:
         """(1 − e^{−ru})/(1 − e^{−r})."""
         xp = aac.array_namespace(mass)
         return xp.expm1(-self.r * mass) / xp.expm1(xp.zeros_like(mass) - self.r)
-
-
-def _check(name: str, value: float, valid: bool, allowed: str) -> None:
-    if isinstance(value, bool) or not valid:
-        raise ValueError(f"{name} is {value!r}; a float {allowed} is needed")
 
 
 @in_blocks

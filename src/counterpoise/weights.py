@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 from ._blocks import in_blocks
 from ._divergence import Divergence, Power, require_divergence
 from ._problem import Answer, Problem, certificate, choose, divergence_of, finish, pose, scaled
@@ -14,6 +12,7 @@ from ._solvers.generic import generic_ball, generic_penalty
 from ._solvers.kl import kl_ball, kl_penalty
 from ._solvers.power import power_ball, power_penalty
 from ._types import AllReduce, Array, Solution
+from ._xp import number
 from .divergences import KL, TotalVariation
 
 
@@ -215,8 +214,7 @@ def cvar(
     >>> solution.weights.round(6), float(solution.value), float(solution.shift)
     (array([0.      , 0.      , 0.333333, 0.666667]), 2.666667, 2.0)
     """
-    if isinstance(smoothing, bool) or not isinstance(smoothing, Real) or not smoothing >= 0:
-        raise ValueError(f"smoothing is {smoothing!r}; a float >= 0 in units of the losses is needed")
+    smoothing = number("smoothing", smoothing, lambda v: v >= 0, "a float >= 0 in units of the losses")
     problem = pose(losses, prior, level, "level", all_reduce)
     xp, alpha = problem.xp, problem.amount
     lam = scaled(problem, xp.zeros_like(alpha) + float(smoothing))

@@ -288,7 +288,7 @@ HOLES[17, 1] = np.nan
         ({"cv": KFold(3)}, X, Y, r"cv is KFold.*; a whole number of at least 2"),
         ({"cv": True}, X, Y, r"cv is True"),
         ({"n_centres": 0}, X, Y, r"n_centres is 0; a whole number of at least 1"),
-        ({"bandwidth": -1.0}, X, Y, r"bandwidth holds -1.0; numbers > 0"),
+        ({"bandwidth": -1.0}, X, Y, r"bandwidth is -1.0; a finite number > 0"),
         ({"bandwidth": []}, X, Y, r"bandwidth is empty"),
     ],
 )
@@ -301,7 +301,7 @@ def test_wrong_input_is_refused_in_words(model, change, X, y, message):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (ULSIF(penalty=-1.0), r"penalty holds -1.0; numbers >= 0"),
+        (ULSIF(penalty=-1.0), r"penalty is -1.0; a finite number >= 0"),
         (RuLSIF(alpha=1.0), r"alpha is 1.0; .*\[0, 1\)"),
         (KMM(bound=0.5), r"bound is 0.5; .* at least 1"),
         (KMM(target="x"), r"target 'x' is not in y"),

@@ -188,7 +188,7 @@ def test_kernel_mean_matching_refuses_amounts_out_of_range():
         ({"bound": 0.5}, "bound is 0.5"),
         ({"slack": -1.0}, "slack is -1.0"),
         ({"tolerance": 0.0}, "tolerance"),
-        ({"bandwidth": 0.0}, "bandwidth holds 0.0"),
+        ({"bandwidth": 0.0}, "bandwidth is 0.0"),
         ({"bandwidth": []}, "bandwidth is empty"),
         ({"bandwidth": [1.0, 2.0], "folds": 21}, "folds is 21, but a sample has 20 rows"),
     ]:

@@ -1043,7 +1043,7 @@ def test_amounts_out_of_range_are_refused():
     sums = cp.ratio_statistics(features, target=target, train=train)
     for call, says in [
         (lambda: cp.fit_ulsif(target=target, train=train, alpha=1.0), r"alpha is 1.0; a number in \[0, 1\)"),
-        (lambda: cp.fit_ulsif(target=target, train=train, bandwidth=0.0), "bandwidth holds 0.0"),
+        (lambda: cp.fit_ulsif(target=target, train=train, bandwidth=0.0), "bandwidth is 0.0"),
         (lambda: cp.fit_ulsif(target=target, train=train, penalty=[]), "penalty is empty"),
         (lambda: cp.fit_ulsif(target=target[:1], train=train), "cannot be left out"),
         (lambda: cp.fit_kliep(target=target, train=train, tolerance=-1.0), "tolerance is -1.0"),
@@ -1051,7 +1051,7 @@ def test_amounts_out_of_range_are_refused():
         (lambda: cp.fit_kliep(target=target[:1], train=train), "a sample of one row cannot be held out"),
         (lambda: cp.fit_logistic(target=target, train=train, features="cubic"), "features is 'cubic'"),
         (lambda: cp.fit_logistic(target=target, train=train, bandwidth=1.0), "linear features have none"),
-        (lambda: cp.fit_log_linear(target=target, train=train, penalty=-1.0), "penalty holds -1.0"),
+        (lambda: cp.fit_log_linear(target=target, train=train, penalty=-1.0), "penalty is -1.0"),
         (lambda: cp.fit_log_linear(target=target, train=train, features="cubic"), "features is 'cubic'"),
         (lambda: cp.fit_log_linear(target=target, train=train, bandwidth=1.0), "linear features have none"),
         (lambda: cp.fit_ratio(target=target, train=train, method="best"), "method is 'best'"),

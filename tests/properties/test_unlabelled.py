@@ -20,7 +20,7 @@ def test_posterior_and_remainder_are_bayes(target, rest, share):
     mixture = share * target + (1 - share) * rest
     ratio = target / mixture
     posterior = cp.target_posterior(ratio, share=share)
-    np.testing.assert_allclose(posterior, share * target / mixture, rtol=1e-9)
+    np.testing.assert_allclose(posterior, share * target / mixture, rtol=1e-9, atol=np.finfo(float).tiny)
     assert posterior @ mixture == pytest.approx(share, abs=1e-9)
     # 1 − αr cancels where hardly anything of the rest is left
     left = (1 - share) * rest / mixture

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from .._lending import lent, returned
 from .._roots import State, iterate
 from .._types import Array
-from .._xp import Reduce, aligned, amount, lent, namespace, returned
+from .._xp import Reduce, aligned, amount, namespace
 from .ball import STEPS
 
 Edge = Callable[["Atoms", Array, Array], Array]

@@ -58,9 +58,9 @@ def stabilised_calibration(
     xp = _xp.namespace(log_ratio=log_ratio)
     values = _xp.floating(xp, "log_ratio", log_ratio)
     shares = _positive_shares(target_share, other_shares, int(values.shape[-1]))
-    s = 1.0 / len(shares) if stabiliser is None else float(stabiliser)
-    if not 0.0 <= s < math.inf:
-        raise ValueError(f"stabiliser is {stabiliser!r}; it is a finite float >= 0")
+    s = 1.0 / len(shares)
+    if stabiliser is not None:
+        s = _xp.number("stabiliser", stabiliser, lambda v: 0.0 <= v < math.inf, "a finite float >= 0")
     every = [xp.zeros_like(values[..., 0]), *(values[..., i] for i in range(len(shares) - 1))]
     total = sum(_reciprocal(xp, log_r, share, s) for log_r, share in zip(every, shares, strict=True))
     return xp.astype(total / len(shares), log_ratio.dtype)
@@ -106,11 +106,12 @@ def released_calibration(
     slots = int(p.shape[-1])
     if slot_shares is None and slots not in RELEASED_SHARES:
         raise ValueError(f"probability has {slots} slots; the code has constants for 2, 4 and 6: give slot_shares")
-    shares = [float(b) for b in (RELEASED_SHARES[slots] if slot_shares is None else slot_shares)]
-    alpha = 1.0 / slots if target_share is None else float(target_share)
-    for name, share in [("target_share", alpha), *((f"slot_shares[{i}]", b) for i, b in enumerate(shares))]:
-        if not 0.0 < share <= 1.0:
-            raise ValueError(f"{name} is {share}; it divides, and lies in (0, 1]")
+    given = _xp.listed(RELEASED_SHARES[slots] if slot_shares is None else slot_shares)
+    named = [("target_share", 1.0 / slots if target_share is None else target_share)]
+    named += [(f"slot_shares[{i}]", b) for i, b in enumerate(given)]
+    alpha, *shares = (
+        _xp.number(name, b, lambda share: 0.0 < share <= 1.0, "a share in (0, 1], which divides,") for name, b in named
+    )
     if len(shares) != slots:
         raise ValueError(f"slot_shares has {len(shares)} shares for {slots} slots; give one per slot")
     p = xp.where((p >= 0) & (p <= 1), p, xp.nan)
@@ -152,11 +153,13 @@ def truncated_ratio(ratio: Array, /, *, cap: float | None = None) -> Array:
     xp = _xp.namespace(ratio=ratio)
     r = _xp.floating(xp, "ratio", ratio)
     r = xp.where(r >= 0, r, xp.nan)
-    if cap is not None and not float(cap) > 0.0:
-        raise ValueError(f"cap is {cap!r}; a float > 0 is needed")
-    n = int(r.shape[-1])
-    most = math.sqrt(n) * xp.mean(r, axis=-1, keepdims=True) if cap is None else xp.zeros_like(r) + float(cap)
-    return xp.astype(xp.where(r > most, most, r), ratio.dtype)
+    if cap is not None:
+        cap = _xp.number("cap", cap, lambda v: v > 0.0, "a float > 0")
+    if cap is not None:
+        return xp.astype(xp.where(r > cap, cap, r), ratio.dtype)
+    share, unit = _xp.in_range(xp, r)
+    most = math.sqrt(int(r.shape[-1])) * xp.mean(share, axis=-1, keepdims=True)
+    return xp.astype(xp.where(share > most, xp.where(share > most, most, 0.0) * unit, r), ratio.dtype)
 
 
 def _reciprocal(xp: Any, log_r: Array, share: float, s: float) -> Array:

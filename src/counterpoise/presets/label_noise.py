@@ -164,11 +164,9 @@ def ropo(margin: Array, /, *, strength: float) -> MarginLoss:
     >>> cp.ropo(np.array([0.0, -20.0]), strength=3.0).slopes.round(6)
     array([-0.9375, -0.75  ])
     """
-    if not 0.0 < float(strength) < math.inf:
-        raise ValueError(f"strength is {strength!r}; a finite float > 0 is needed")
+    a = _xp.number("strength", strength, lambda v: 0.0 < v < math.inf, "a finite float > 0")
     xp = _xp.namespace(margin=margin)
     m = _xp.floating(xp, "margin", margin)
-    a = float(strength)
     scale = 4.0 * a / (1.0 + a) ** 2
     wrong = _sigmoid(xp, -m)
     losses = scale * (_softplus(xp, -m) + a * wrong)
@@ -218,10 +216,11 @@ def label_posterior(losses: Array, turned: Array, /, *, reliability: float | Arr
 
 
 def _margin(margin: Array, flip: float) -> tuple[Any, Array, float]:
-    if isinstance(flip, bool) or not 0.0 <= float(flip) < 0.5:
-        raise ValueError(f"flip is {flip!r}; a probability in [0, 0.5) is needed: from ½ on labels say nothing")
+    flip = _xp.number(
+        "flip", flip, lambda v: 0.0 <= v < 0.5, "a probability in [0, 0.5), as from ½ on labels say nothing,"
+    )
     xp = _xp.namespace(margin=margin)
-    return xp, _xp.floating(xp, "margin", margin), float(flip)
+    return xp, _xp.floating(xp, "margin", margin), flip
 
 
 def _softplus(xp: Any, x: Array) -> Array:

@@ -80,8 +80,7 @@ def kldpo(losses: Array, temperature: float | Array, /, *, cap: float = 10.0) ->
     >>> cp.kldpo(np.array([0.0, 2.0]), 1.0).weights.round(6)
     array([0.18394 , 1.359141])
     """
-    if not float(cap) > 0.0:
-        raise ValueError(f"cap is {cap!r}; a float > 0 is needed")
+    cap = _xp.number("cap", cap, lambda v: v > 0.0, "a float > 0")
     xp = _xp.namespace(losses=losses)
     wide = _xp.floating(xp, "losses", losses)
     tau = _xp.amount(xp, "temperature", temperature, wide)

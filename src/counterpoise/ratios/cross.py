@@ -74,11 +74,12 @@ def cross_fit(
     ((300,), 5)
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     folds = number_of_folds(folds, target, train)
     order_t, order_s, models = [], [], []
     logs_t, logs_s = [], []
     for (kept_t, held_t), (kept_s, held_s) in zip(
-        split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True
+        split(target, folds, seed), split(train, folds, seed + 1), strict=True
     ):
         model = fit(target=xp.take(target, kept_t, axis=0), train=xp.take(train, kept_s, axis=0))
         models.append(model)

@@ -19,6 +19,7 @@ from .samples import (
     squares,
     table,
     warn,
+    whole,
 )
 
 __all__ = ["Features", "feature_map", "gaussian_features", "linear_features"]
@@ -118,12 +119,11 @@ def gaussian_features(
     (1, 3)
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     shift, scale = location_and_spread(xp, target, train)
     scale = scale / relevance(xp, (target - shift) / scale, (train - shift) / scale)
     if centres is None:
-        if n_centres < 1:
-            raise ValueError(f"n_centres is {n_centres!r}; at least 1 is needed")
-        rows = draw(int(target.shape[0]), n_centres, seed)
+        rows = draw(int(target.shape[0]), _xp.count("n_centres", n_centres), seed)
         chosen = xp.take(target, _xp.indices(xp, rows, target), axis=0)
     else:
         chosen = table(xp, "centres", centres)
@@ -131,12 +131,9 @@ def gaussian_features(
     z = (chosen - shift) / scale
     if bandwidth is None:
         sigma = median_distance(xp, (target - shift) / scale, (train - shift) / scale, seed)
-    elif 0.0 < float(bandwidth) < math.inf:
-        sigma = xp.zeros_like(shift[0]) + float(bandwidth)
     else:
-        raise ValueError(
-            f"bandwidth is {bandwidth!r}; a positive, finite number in units of the scaled samples is needed"
-        )
+        allowed = "a positive, finite number in units of the scaled samples"
+        sigma = xp.zeros_like(shift[0]) + _xp.number("bandwidth", bandwidth, lambda v: 0.0 < v < math.inf, allowed)
     return Features("gaussian", shift, scale, z, sigma)
 
 

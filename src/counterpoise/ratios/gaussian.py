@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import Array
 from .features import Features, linear_features
 from .model import Ratio

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 from .. import _xp
@@ -41,10 +40,10 @@ def with_bandwidth(features: Features, sigma: float) -> Features:
 
 def amounts(name: str, values: float | Sequence[float], *, zero: bool) -> list[float]:
     """Return one or more numbers as floats above 0 (or from 0 on), or say which is none."""
-    numbers = [float(values)] if isinstance(values, float | Real) else [float(v) for v in values]
-    for v in numbers:
-        if not (0.0 <= v < math.inf) or (v == 0.0 and not zero):
-            raise ValueError(f"{name} holds {v}; numbers {'>= 0' if zero else '> 0'} and finite are needed")
+    allowed = f"a finite number {'>= 0' if zero else '> 0'}, or a grid of such numbers,"
+    numbers = [
+        _xp.number(name, v, lambda v: 0.0 <= v < math.inf and (zero or v > 0.0), allowed) for v in _xp.listed(values)
+    ]
     if not numbers:
         raise ValueError(f"{name} is empty; one number or a grid of them is needed")
     return numbers

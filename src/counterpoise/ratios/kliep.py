@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .. import _xp
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
 from .gaussian import Tilts, kind_of_tilts, with_tilts
@@ -108,11 +108,11 @@ def fit_kliep(
     (array([0.2, 1. , 3.3]), True)
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     warn_disjoint(xp, target, train)
     if tolerance is None:
         tolerance = max(1e-9, 1000 * float(xp.finfo(target.dtype).eps))
-    if not 0.0 < tolerance < math.inf:
-        raise ValueError(f"tolerance is {tolerance!r}; a positive number of nats is needed")
+    tolerance = _xp.number("tolerance", tolerance, lambda v: 0.0 < v < math.inf, "a positive number of nats")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     tilted = kind_of_tilts(xp, target, train, tilts) if features is None else None

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .._blocks import on_host
+from .. import _xp
+from .._lending import on_host
 from .._types import Array
 from ..projection import project_capped_simplex
 from .features import Features, gaussian_features
 from .grids import amounts, best_of, grid, with_bandwidth
 from .model import Scores
-from .samples import number_of_folds, samples, split, squares, warn_disjoint
+from .samples import number_of_folds, samples, split, squares, warn_disjoint, whole
 
 __all__ = ["Matching", "kernel_mean_matching"]
 
@@ -108,18 +109,18 @@ def kernel_mean_matching(
     True
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     warn_disjoint(xp, target, train)
     n = int(train.shape[0])
-    for name, value, least in (("bound", bound, 1.0), ("slack", 0.0 if slack is None else slack, 0.0)):
-        if not least <= value < math.inf:
-            raise ValueError(f"{name} is {value!r}; a finite number of at least {least} is needed")
-    most = 0.1 / n if tolerance is None else tolerance
-    if not most > 0:
-        raise ValueError(f"tolerance is {tolerance!r}; a positive number is needed")
-    room = min(bound / math.sqrt(n), 0.1) if slack is None else float(slack)
+    bound = _xp.number("bound", bound, lambda v: 1.0 <= v < math.inf, "a finite number of at least 1")
+    room, most = min(bound / math.sqrt(n), 0.1), 0.1 / n
+    if slack is not None:
+        room = _xp.number("slack", slack, lambda v: 0.0 <= v < math.inf, "a finite number of at least 0")
+    if tolerance is not None:
+        most = _xp.number("tolerance", tolerance, lambda v: v > 0, "a positive number")
     features = gaussian_features(target=target, train=train, n_centres=1, seed=seed)
     sigmas = [float(features.bandwidth)] if bandwidth is None else amounts("bandwidth", bandwidth, zero=False)
-    limits = (float(bound), (n * max(1 - room, 0.0), n * (1 + room)), most)
+    limits = (bound, (n * max(1 - room, 0.0), n * (1 + room)), most)
     scores = None
     if len(sigmas) > 1:
         folds = number_of_folds(folds, target)

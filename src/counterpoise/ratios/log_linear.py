@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
 from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
@@ -94,6 +94,7 @@ def fit_log_linear(
     (array([0.1162, 0.2676, 0.6162]), 1.5)
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     warn_disjoint(xp, target, train)
     if all_reduce is not None and not isinstance(features, Features):
         raise ValueError("all_reduce needs the same features on every rank; pass them")

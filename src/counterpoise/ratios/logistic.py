@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from .. import _xp
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, linear_features, mapped
 from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
 from .model import Ratio
 from .newton import minimise
-from .samples import draw, samples, squares, warn_disjoint
+from .samples import draw, samples, squares, warn_disjoint, whole
 
 __all__ = ["fit_logistic"]
 
@@ -90,6 +90,7 @@ def fit_logistic(
     array([0.2, 1. , 2.8])
     """
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     warn_disjoint(xp, target, train)
     if start is not None:
         features, penalty = _resumed(start, features, penalty)

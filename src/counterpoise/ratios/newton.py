@@ -41,7 +41,7 @@ def minimise(xp: Any, derivatives: Derivatives, start: Array, *, tolerance: floa
             best, least = theta, above
             downhill = theta - direction, derivatives(theta - direction)
         theta, found = downhill
-    return (best, least) if bool(least < above) else (theta, above)
+    return (best, least) if bool(least <= above) else (theta, above)
 
 
 def _downhill(

@@ -85,8 +85,7 @@ def policy_ratio(
     array([[1., 2.],
            [3., 2.]])
     """
-    if not cap > 0.0:
-        raise ValueError(f"cap is {cap!r}; a positive number, or infinity for none, is needed")
+    cap = _xp.number("cap", cap, lambda v: v > 0.0, "a positive number, or infinity for none,")
     if level not in ("sequence", "token"):
         raise ValueError(f"level is {level!r}; 'sequence' or 'token' is needed")
     xp = _xp.namespace(

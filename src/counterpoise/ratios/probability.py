@@ -52,16 +52,19 @@ def log_ratio_from_log_odds(log_odds: Array, /, *, n_target: float, n_other: flo
     xp = _xp.namespace(log_odds=log_odds)
     values = _xp.floating(xp, "log_odds", log_odds)
     sources = int(values.shape[-1])
-    others = [float(n) for n in n_other] if isinstance(n_other, Iterable) else [float(n_other)] * sources
+    listed = _xp.listed(n_other)
+    others = listed if isinstance(n_other, Iterable) else listed * sources
     if len(others) != sources:
         raise ValueError(
             f"n_other has {len(others)} counts, but the last axis of log_odds has {sources} sources; "
             "give one count per source"
         )
-    for name, count in [("n_target", float(n_target)), *((f"n_other[{i}]", n) for i, n in enumerate(others))]:
-        if not (0.0 < count < math.inf):
-            raise ValueError(f"{name} is {count}; a class needs a positive, finite number of samples")
-    offset = [math.log(n) - math.log(n_target) for n in others]
+    allowed = "a class's number of samples, positive and finite,"
+    own, *counts = (
+        _xp.number(name, count, lambda v: 0.0 < v < math.inf, allowed)
+        for name, count in [("n_target", n_target), *((f"n_other[{i}]", n) for i, n in enumerate(others))]
+    )
+    offset = [math.log(n) - math.log(own) for n in counts]
     return xp.astype(values + _row(xp, offset, values), log_odds.dtype)
 
 
@@ -104,10 +107,11 @@ def mixture_ratio(log_ratio: Array, /, *, target_share: float, other_shares: Seq
     """
     xp = _xp.namespace(log_ratio=log_ratio)
     values = _xp.floating(xp, "log_ratio", log_ratio)
-    h = _xp.exp_or_infinity(xp, _log_mixture(xp, values, float(target_share), other_shares))
-    if target_share > 0.0:
+    (alpha,) = _xp.shares("target_share", [target_share])
+    h = _xp.exp_or_infinity(xp, _log_mixture(xp, values, alpha, other_shares))
+    if alpha > 0.0:
         # exp(-log(α)) may round to the other side of 1/α; a NaN must stay one.
-        bound = xp.zeros_like(h) + 1.0 / float(target_share)
+        bound = xp.zeros_like(h) + 1.0 / alpha
         h = xp.where(h > bound, bound, h)
     return xp.astype(h, log_ratio.dtype)
 
@@ -133,7 +137,7 @@ def log_mixture_ratio(log_ratio: Array, /, *, target_share: float, other_shares:
     """
     xp = _xp.namespace(log_ratio=log_ratio)
     values = _xp.floating(xp, "log_ratio", log_ratio)
-    return xp.astype(_log_mixture(xp, values, float(target_share), other_shares), log_ratio.dtype)
+    return xp.astype(_log_mixture(xp, values, target_share, other_shares), log_ratio.dtype)
 
 
 def mixture_ratio_multinomial(
@@ -188,7 +192,7 @@ def mixture_ratio_multinomial(
             f"log_probability has shape {tuple(values.shape)}; its last axis needs the target and at least one source"
         )
     log_odds = values[..., :1] - values[..., 1:]
-    log_ratio = log_ratio_from_log_odds(log_odds, n_target=n_target, n_other=list(n_other))
+    log_ratio = log_ratio_from_log_odds(log_odds, n_target=n_target, n_other=_xp.listed(n_other))
     h = mixture_ratio(log_ratio, target_share=target_share, other_shares=other_shares)
     return xp.astype(h, log_probability.dtype)
 

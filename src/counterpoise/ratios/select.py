@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import Any, Literal
 
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import Array
 from ..diagnostics import two_sample_auc
 from .cross import cross_fit
@@ -14,7 +14,7 @@ from .features import linear_features
 from .gaussian import FEW, looks_gaussian
 from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
-from .samples import APART, hardly_overlap, number_of_folds, samples, warn
+from .samples import APART, hardly_overlap, number_of_folds, samples, warn, whole
 from .ulsif import RELATIVE
 
 __all__ = ["fit_ratio"]
@@ -114,6 +114,7 @@ def fit_ratio(
     >>> cp.ratio(model, np.array([[-1.0, 0.0], [2.0, 1.0]])).round(1)
     array([0.1, 7.8])
     """
+    seed = whole(seed)
     if method != "auto":
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; 'auto' or one of {', '.join(map(repr, METHODS))} is needed")

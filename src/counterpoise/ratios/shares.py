@@ -104,8 +104,7 @@ def estimate_target_share(target_scores: Array, mixture_scores: Array, /, *, con
     >>> round(float(share.value), 2), bool(share.upper > 0.3)
     (0.3, True)
     """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence!r}; a number between 0 and 1 is needed")
+    confidence = _xp.number("confidence", confidence, lambda v: 0.0 < v < 1.0, "a number between 0 and 1")
     xp = _xp.namespace(target_scores=target_scores, mixture_scores=mixture_scores)
     target = _xp.floating(xp, "target_scores", target_scores)
     mixture = _xp.floating(xp, "mixture_scores", mixture_scores)
@@ -179,7 +178,7 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
     likelihood = values - xp.log(before)[None, :]
     likelihood = xp.exp(likelihood - xp.max(likelihood, axis=1, keepdims=True))
     shares, eps = before, float(xp.finfo(values.dtype).eps)
-    for _ in range(steps):
+    for _ in range(_xp.count("steps", steps)):
         joint = likelihood * shares
         new = xp.mean(joint / xp.sum(joint, axis=1, keepdims=True), axis=0)
         moved, shares = xp.max(xp.abs(new - shares)), new

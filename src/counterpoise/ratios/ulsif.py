@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .. import _xp
-from .._blocks import on_host
+from .._lending import on_host
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
 from .gaussian import Tilts, kind_of_tilts, with_tilts
@@ -104,8 +104,9 @@ def fit_ulsif(
     >>> cp.ratio(model, np.array([[-1.0], [0.5], [1.5]])).round(1)
     array([0.2, 1.2, 3.1])
     """
-    _check_alpha(alpha)
+    alpha = _checked(alpha)
     xp, target, train = samples(target, train)
+    seed = whole(seed)
     warn_disjoint(xp, target, train)
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
@@ -166,7 +167,7 @@ def ulsif_from_statistics(
     >>> cp.ratio(cp.ulsif_from_statistics(part, features, penalty=0.1), x)
     array([1., 1., 1.])
     """
-    _check_alpha(alpha)
+    alpha = _checked(alpha)
     xp = _xp.namespace(statistics=statistics.target_sum, features=features.shift)
     (lam,) = amounts("penalty", penalty, zero=True)
     target_mean = statistics.target_sum / statistics.n_target
@@ -181,9 +182,8 @@ def ulsif_from_statistics(
     return Ratio("ulsif", features, theta, float(alpha), zero + lam, zero, None)
 
 
-def _check_alpha(alpha: float) -> None:
-    if not 0.0 <= alpha < 1.0:
-        raise ValueError(f"alpha is {alpha!r}; a number in [0, 1) is needed")
+def _checked(alpha: float) -> float:
+    return _xp.number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "a number in [0, 1)")
 
 
 class _Basis(NamedTuple):
