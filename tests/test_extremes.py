@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from formulas import DIVERGENCES, SMOOTH
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -247,3 +248,24 @@ PRIORS = {
 def test_priors_and_ratios_at_the_ends_of_the_dtype(name, dtype, scale):
     p = np.array([0.25, 1.0, 1.5], dtype)
     np.testing.assert_allclose(PRIORS[name](p * np.asarray(scale, dtype)), PRIORS[name](p), rtol=1e-5)
+
+
+@given(
+    st.sampled_from(DIVERGENCES), st.sampled_from(["float32", "float64"]), st.floats(0.0, 1.0), st.floats(-20.0, 20.0)
+)
+def test_the_least_penalties_give_the_largest_loss(divergence, dtype, share, scale):
+    info = np.finfo(dtype)
+    least, most = math.log10(float(info.smallest_subnormal)), 0.8 * math.log10(float(info.smallest_normal))
+    losses = (np.array([1.0, 3.0, 1.5, 3.0, -2.0]) * 10.0**scale).astype(dtype)
+    penalty = 5 * 10.0**scale * 10.0 ** (least + share * (most - least))
+    found = cp.penalized(losses, divergence, penalty)
+    assert int(found.status) < cp.Status.NOT_CONVERGED
+    np.testing.assert_allclose(found.weights, [0, 0.5, 0, 0.5, 0], atol=8 * float(info.eps))
+    np.testing.assert_allclose([found.value, found.shift], 3 * 10.0**scale, rtol=8 * float(info.eps))
+
+
+@given(st.sampled_from(SMOOTH), st.sampled_from(["float32", "float64"]), st.floats(2.0, 18.0))
+def test_penalties_of_many_ranges_have_the_mean_as_shift(divergence, dtype, exponent):
+    penalty = 10.0**exponent
+    found = cp.penalized(np.array([0.0, 0.25, 0.75, 1.0], dtype), divergence, penalty)
+    np.testing.assert_allclose(found.shift, 0.5, atol=4 / penalty + 8 * float(np.finfo(dtype).eps))

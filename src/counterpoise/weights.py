@@ -15,6 +15,9 @@ from ._types import AllReduce, Array, Solution
 from ._xp import number
 from .divergences import KL, TotalVariation
 
+LEAST = 4096.0
+"""Least penalty that is solved, in smallest normal numbers of ranges: 5e-35 ranges in float32."""
+
 
 @in_blocks
 def penalized(
@@ -71,6 +74,9 @@ def penalized(
     problem = pose(losses, prior, penalty, "penalty", all_reduce)
     xp = problem.xp
     lam = scaled(problem, problem.amount)
+    # below it quotients by the penalty leave the dtype; what a larger one costs is far below a rounding of the range
+    least = LEAST * float(xp.finfo(lam.dtype).smallest_normal)
+    lam = xp.where(lam > 0, xp.maximum(lam, least), lam)
     saturated = (lam == 0) | (problem.infinite & (problem.amount < xp.inf))
     # so far above the range that weights are the prior to rounding, and that rounding them costs more than they gain
     uniform = lam > float(xp.finfo(lam.dtype).eps) ** -1.25

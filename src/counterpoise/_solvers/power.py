@@ -8,6 +8,7 @@ from .._divergence import Power, expm1_ratio
 from .._problem import Answer, Problem
 from .._roots import find_root
 from .._types import Array
+from .._xp import anywhere
 from .ball import STEPS, rounding, spread
 
 
@@ -15,7 +16,8 @@ def _power_weights(problem: Problem, k: float, tau: Array, slack: Array | None) 
     """At w = p(1 − kx/τ)₊^{1/k}: the logarithms of w/p, their log-normaliser, and x/(1 − kx/τ) where w > 0.
 
     With ``slack`` = (δ − c) + (c − x), δ = τ/k, the base is slack/δ: only the slack itself resolves the weight of an
-    atom c next to the threshold δ, whose slope is infinite for k > 1.
+    atom c next to the threshold δ, whose slope is infinite for k > 1. Where δ is far from every atom the base is near
+    1, and only x/δ resolves its logarithm, which λ multiplies.
     """
     xp, p, x = problem.xp, problem.p, problem.x
     base = 1 - k * x / tau if slack is None else slack * k / tau
@@ -24,6 +26,9 @@ def _power_weights(problem: Problem, k: float, tau: Array, slack: Array | None) 
         log_base = xp.log1p(xp.where(inside, -k * x / tau, 0.0))
     else:
         log_base = xp.log(xp.where(inside, base, 1.0))
+        far = tau > 2 * k
+        if anywhere(far):
+            log_base = xp.where(far, xp.log1p(xp.where(far & inside, -k * x / tau, 0.0)), log_base)
     y = -x / tau if k == 0 else xp.where(inside, log_base / k, -xp.inf)
     mass, growth = problem.reduce.sum(p * xp.exp(y), p * xp.expm1(y))
     log_mass = xp.where(xp.abs(growth) < 0.5, xp.log1p(xp.maximum(growth, -0.5)), xp.log(xp.where(mass > 0, mass, 1.0)))
