@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing as rows_of
 
@@ -19,7 +19,7 @@ from counterpoise.ratios.probability import log_ratio_from_log_odds
 from ._calibration import calibration, check_calibrate, held_out
 from ._linear_ratio import Linear, averaged
 
-__all__ = ["ClassSizes", "Member", "fit_member", "mean_log_ratio", "refuse_non_finite"]
+__all__ = ["ClassSizes", "Member", "default_classifier", "fit_member", "mean_log_ratio", "refuse_non_finite"]
 
 ClassSizes = Literal["auto", "counts", "balanced"]
 Floats = NDArray[np.float64]
@@ -67,6 +67,18 @@ class Member:
             log_odds = np.log(p) - np.log1p(-p)
         raw = log_ratio_from_log_odds(log_odds[:, None], n_target=self.n_target, n_other=self.n_other)[:, 0]
         return np.asarray(self.scale * raw + self.shift)
+
+
+def default_classifier(X: Any) -> Any:
+    """Return the classifier that is fitted where none is given: a ridge penalty on columns as they are has units.
+
+    Parameters
+    ----------
+    X : features
+        Those of sparse matrices, counts as a rule, are left as they are.
+    """
+    classifier = LogisticRegression()
+    return classifier if sparse.issparse(X) else make_pipeline(StandardScaler(), classifier)
 
 
 def mean_log_ratio(members: Sequence[Sequence[Member]], X: Any) -> Floats:

@@ -19,13 +19,12 @@ from ._shares import Joint, Shares, labels_of, settle_labels
 
 with extra("sklearn", __name__):
     from sklearn.base import BaseEstimator, clone
-    from sklearn.linear_model import LogisticRegression
     from sklearn.utils import _safe_indexing as rows_of
     from sklearn.utils.validation import check_is_fitted
 
     from ._kernel_matching import KMM
     from ._kernel_ratios import KLIEP, ULSIF, RuLSIF
-    from ._log_odds import ClassSizes, Member, fit_member, mean_log_ratio, refuse_non_finite
+    from ._log_odds import ClassSizes, Member, default_classifier, fit_member, mean_log_ratio, refuse_non_finite
 
 __all__ = ["KLIEP", "KMM", "ULSIF", "ClassifierRatio", "RuLSIF"]
 
@@ -43,7 +42,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
     ----------
     estimator : scikit-learn classifier or pipeline, optional
         With ``predict_proba``, or with ``decision_function`` and ``calibrate="platt"``. Default: logistic
-        regression.
+        regression on standardised columns, so that units do not matter; on sparse ones as they are.
     cv : int or splitter, default 5
         Number of folds (at least 2, at most the size of the smallest class), stratified and shuffled; or
         an object with ``split(X, y, groups)`` whose test sets cover every row once.
@@ -180,7 +179,7 @@ class ClassifierRatio(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         inside = self.fold_ == number
         for source in self.sources_:
             pair = np.flatnonzero(~inside & ((labels == self.target_) | (labels == source)))
-            base = LogisticRegression() if self.estimator is None else self.estimator
+            base = default_classifier(X) if self.estimator is None else self.estimator
             members.append(
                 fit_member(
                     clone(base), rows_of(X, pair), labels[pair] == self.target_,

@@ -214,7 +214,7 @@ def test_probabilities_are_used_where_the_decision_function_is_no_log_odds():
 
     model = ClassifierRatio(Plain()).fit(X, y)
     assert model.members_[0][0].link == "probability"
-    np.testing.assert_allclose(model.log_ratio_, ClassifierRatio().fit(X, y).log_ratio_, atol=1e-9)
+    np.testing.assert_allclose(model.log_ratio_, ClassifierRatio(LogisticRegression()).fit(X, y).log_ratio_, atol=1e-9)
 
 
 def test_it_is_a_scikit_learn_estimator():
@@ -312,4 +312,13 @@ def test_groups_and_columns_are_counted():
     model = ClassifierRatio(target=0).fit(X, y)
     with pytest.raises(ValueError, match=f"X has {X.shape[1] + 1} features, but ClassifierRatio was fitted to"):
         model.predict(np.column_stack([X, X[:, :1]]))
-    np.testing.assert_array_equal(model.predict(X[:3].tolist()), model.predict(X[:3]))
+    np.testing.assert_allclose(model.predict(X[:3].tolist()), model.predict(X[:3]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("units", [1e4, 1e-4, 1e30, 1e-30, [1e4, 1.0]], ids=str)
+def test_units_do_not_change_the_default_ratio(units):
+    rng = np.random.default_rng(0)
+    X, y = np.concatenate([rng.normal(0.5, 1, (60, 2)), rng.normal(0, 1, (80, 2))]), [1] * 60 + [0] * 80
+    plain, scaled = ClassifierRatio().fit(X, y), ClassifierRatio().fit(X * units, y)
+    np.testing.assert_allclose(scaled.ratio_, plain.ratio_, rtol=1e-3)
+    np.testing.assert_allclose(scaled.predict(X * units), plain.predict(X), rtol=1e-3)
