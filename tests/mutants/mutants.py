@@ -100,11 +100,10 @@ MUTANTS = {
     "cap off by a tie": ("_solvers/cap.py", "    at *= part\n", ""),
     "smooth cap forgotten": ("_solvers/cap.py", "xp.minimum(factor * tilt, cap)", "factor * tilt"),
     "DoRA's weights without the ratio": ("objective.py", "solution.weights * h)", "solution.weights)"),
-    "negative times negative": (
-        "objective.py",
-        "valid, xp.where(valid, r, 0.0) * xp.where(valid, p, 0.0), xp.nan",
-        "valid, r * p, r * p",
-    ),
+    "negative times negative": ("objective.py", "(r >= 0) & (r < xp.inf) & (p >= 0) & (p < xp.inf)", "(r < xp.inf)"),
+    "least penalties as they are": ("weights.py", "LEAST = 4096.0", "LEAST = 0.0"),
+    "far threshold by its slack": ("_solvers/power.py", "far = tau > 2 * k", "far = tau > 1e30 * k"),
+    "products out of range": ("_xp.py", "far = (largest > float(info.max) ** 0.45)", "far = (largest > xp.inf)"),
     "ties by rank": ("spectral.py", "above, down_to = _ties(xp, x, mass)", "above, down_to = mass - p, mass"),
     "sizes without a root": ("groups.py", "xp.sqrt(xp.maximum(size, 1.0))", "xp.maximum(size, 1.0)"),
     "stray groups unnoticed": (
@@ -176,8 +175,8 @@ MUTANTS = {
     "held-out losses without a floor": ("ratios/logistic.py", "ridge = width * eps", "ridge = 0 * eps"),
     "steps below rounding": (
         "ratios/newton.py",
-        "if not bool(share * above > eps",
-        "if not bool(share * above > 0 * eps",
+        "while bool(share * above > rounding):",
+        "while bool(share * above > 0 * rounding):",
     ),
     "dependent columns": (
         "ratios/gaussian.py",
@@ -186,6 +185,8 @@ MUTANTS = {
     ),
     "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
     "spreads not looked at": ("ratios/samples.py", "((means, variances), zip(", "((means, means), zip("),
+    "half precision cut by its own power": ("ratios/model.py", "if xp.finfo(dtype).bits > 16 else", "if True else"),
+    "samples never apart": ("ratios/samples.py", "gap > 3 * xp.max(", "gap > 300 * xp.max("),
     "ratios uncut": ("ratios/model.py", "LARGEST = 0.4", "LARGEST = 2.0"),
     "shift where there is none": ("ratios/select.py", "CLEAR = 2.0", "CLEAR = -99.0"),
     "cap found but not taken": ("ratios/select.py", "cap, least = lower, found", "least = found"),
@@ -233,7 +234,7 @@ MUTANTS = {
     ),
     "tail from the wrong end": ("tail.py", "x = ranked[..., n - tail :] -", "x = ranked[..., :tail] -"),
     # presets
-    "calibration without its stabiliser": ("presets/calibration.py", "if stabiliser is None else", "if False else"),
+    "calibration without its stabiliser": ("presets/calibration.py", "s = 1.0 / len(shares)", "s = 0.0"),
     "calibration forgets the target": ("presets/calibration.py", "xp.zeros_like(values[..., 0]), *(", "*("),
     "released shares by another order": ("presets/calibration.py", "1 / 8, 1 / 3, 1 / 6)", "1 / 8, 1 / 6, 1 / 3)"),
     "released odds upside down": ("presets/calibration.py", "b * (1.0 - p[..., k]))", "b * p[..., k])"),

@@ -34,6 +34,7 @@ RATIO_SUITE = [
     "tests/properties/test_ratios.py",
     "tests/properties/test_overlap.py",
     "tests/properties/test_probability.py",
+    "tests/test_bad_input.py",
 ]
 
 UNLABELLED = ("ratios/unlabelled", "ratios/policy", "ratios/calibration")
