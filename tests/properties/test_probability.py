@@ -163,8 +163,8 @@ def test_batches_equal_rows_and_inputs_stay():
         (lambda x: mixture_ratio(x, target_share=0.5, other_shares=[0.5]), "other_shares has 1 shares"),
         (lambda x: mixture_ratio(x, target_share=0.5, other_shares=[0.5, 0.5]), "sum to 1.5"),
         (lambda x: mixture_ratio(x, target_share=1.5, other_shares=[-0.25, -0.25]), "1.5"),
-        (lambda x: log_ratio_from_log_odds(x, n_target=0, n_other=3), "n_target is 0.0"),
-        (lambda x: log_ratio_from_log_odds(x, n_target=3, n_other=[3, -1]), r"n_other\[1\] is -1.0"),
+        (lambda x: log_ratio_from_log_odds(x, n_target=0, n_other=3), "n_target is 0;"),
+        (lambda x: log_ratio_from_log_odds(x, n_target=3, n_other=[3, -1]), r"n_other\[1\] is -1;"),
         (lambda x: log_ratio_from_log_odds(x, n_target=3, n_other=[3]), "n_other has 1 counts"),
     ],
 )
