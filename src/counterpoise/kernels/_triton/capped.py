@@ -6,7 +6,7 @@ import triton.language as tl
 
 from .root import ROUND
 from .sums import CLIP, UP_TO, clip, sums
-from .tile import CAPS, LOOPED, PRIOR, total
+from .tile import CAPS, LOOPED, PRIOR, once, over, total
 
 FAR = tl.constexpr(4.0)
 """Largest threshold that is counted from the top atom: a larger one's roundings are not those of weights up to 1."""
@@ -25,8 +25,14 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
     last = lo * 0.0 + float("inf")
     size = lo * 0.0
     free = size
+    growth = 2.0
     steps = 0
     while (tl.min(stop) == 0) & (steps < STEPS):
+        y = once(y)
+        lo = once(lo)
+        hi = once(hi)
+        last = once(last)
+        stop = once(stop)
         if ALIKE:
             filled, rising = clip(tile[0], tile[2], y)
         else:
@@ -34,7 +40,7 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
         v = filled - 1
         lo = tl.where(v <= 0, tl.maximum(lo, y), lo)
         hi = tl.where(v >= 0, tl.minimum(hi, y), hi)
-        step = v / tl.where(rising > 0, rising, 1.0)
+        step = over(v, tl.where(rising > 0, rising, 1.0))
         new = y - step
         good = (rising > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) <= last)
         close = tl.abs(y) <= FAR
@@ -43,7 +49,8 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
             middle = lo + (hi - lo) * 0.5
             ratio = tl.sqrt(tl.maximum(lo, 0.0)) * tl.sqrt(tl.maximum(hi, 0.0))
             middle = tl.where((lo > 0) & (hi > 4 * lo), ratio, middle)
-            new = tl.where(good, new, tl.where(hi < float("inf"), middle, 8 * y))
+            new = tl.where(good, new, tl.where(hi < float("inf"), middle, y * growth))
+            growth = growth * 2
         size = tl.where(stop > 0, size, filled)
         free = tl.where(stop > 0, free, rising)
         last = tl.abs(new - y)

@@ -6,23 +6,25 @@ import triton.language as tl
 
 from .root import CLOSE
 from .sums import BELOW, MOMENTS, RAMP, SPREAD, ramp, sums, unit
-from .tile import LOOPED, PRIOR
+from .tile import LOOPED, PRIOR, once
 
 ROUNDING = tl.constexpr(2.384185791015625e-07)
+CLOSER = tl.constexpr(0.0001220703125)
+"""A step of a ball's δ, in units of the mean weight, that leaves a rounding of it: where that was measured, 1e-7."""
 
 
 @triton.jit
 def _edge(moments, second, amount, BALL: tl.constexpr):
-    """Return δ from mass, first moment and complement of the set, and its second moment from its mean."""
+    """Return δ from mass, first moment and complement of the set, and its second moment from its mean; and δ − mean."""
     mass, first, outside = moments
     safe = tl.where(mass > 0, mass, 1.0)
     if BALL:
         rest = tl.where(outside < 0.5, amount - (1 + amount) * outside, (1 + amount) * mass - 1)
         usable = (rest > 0) & (second > 0)
-        reach = tl.sqrt(tl.where(usable, second, 1.0) / tl.where(usable, rest * safe, 1.0))
-        return tl.where(usable, first / safe + reach, float("inf"))
+        reach = tl.sqrt(tl.where(usable, second, 1.0)) * tl.rsqrt(tl.where(usable, rest * safe, 1.0))
+        return tl.where(usable, first / safe + reach, float("inf")), reach
     else:
-        return tl.where(mass > 0, (amount + first) / safe, float("inf"))
+        return tl.where(mass > 0, (amount + first) / safe, float("inf")), amount / safe
 
 
 @triton.jit
@@ -70,7 +72,7 @@ def _recounted(tile, env, delta, amount, BALL: tl.constexpr, FLAGS: tl.constexpr
         if BALL:
             middle = atom + around / tl.where(inner > 0, inner, 1.0)
             spread, _, _, _ = sums(tile, env, limit, middle, 0.0, SPREAD, FLAGS, BLOCK)
-        last = _edge((inner, around, far), spread, amount, BALL)
+        last, _ = _edge((inner, around, far), spread, amount, BALL)
         over = (atom >= delta) & (last <= 0)
         limit = tl.where(over, atom, limit)
         more = tl.max(over.to(tl.int32))
@@ -84,7 +86,8 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
 
     A ball's second moments are counted from the last set's mean (``mean`` is that of all atoms), the last set's own
     when nothing leaves it: one look at the atoms a step. The δ that a set of nearest atoms asks for is never below the
-    ball's, whichever set it is: the first step, from a guess, may also rise, and later ones fall. Without a prior no
+    ball's, whichever set it is: the first step, from a guess, may also rise, and later ones fall. A step leaves an
+    error of its square's size: without a prior one that is small beside the weights needs no look after it. There no
     weight's error exceeds its rounding when distances are counted from the top, since none exceeds 1; with one, an
     atom of little mass may lie far above all others, and they are counted from the last atom of the set.
     """
@@ -102,13 +105,22 @@ def shrink(tile, env, amount, mean, start, done, BALL: tl.constexpr, FLAGS: tl.c
     outside = zero
     steps = 0
     while (tl.min(stop) == 0) & (steps < 64):
+        delta = once(delta)
+        centre = once(centre)
+        stop = once(stop)
+        fresh = once(fresh)
         if BALL or (PRIOR & FLAGS):
             held, moved, second, beyond = sums(tile, env, delta, centre, 0.0, MOMENTS, FLAGS, BLOCK)
             off = moved / tl.where(held > 0, held, 1.0)
-            new = centre + _edge((held, moved, beyond), second - moved * off, amount, BALL)
+            edge, reach = _edge((held, moved, beyond), second - moved * off, amount, BALL)
+            new = centre + edge
             ended = new >= delta
             if BALL:
                 known = tl.abs(new - delta) <= delta * (4 * ROUNDING)
+                if ((PRIOR | LOOPED) & FLAGS) == 0:
+                    small = tl.abs(new - delta) <= reach * CLOSER
+                    known = known | small
+                    ended = ended | small
                 ended = tl.where((fresh > 0) & (delta < float("inf")), known, ended)
             ended = ended.to(tl.int32)
         else:

@@ -50,8 +50,10 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         saturated = given >= tl.where(argmass < 1, -tl.log(argmass), 0.0)
         uniform = given == 0
         done = saturated | uniform | failed
-        t = solve_kl_ball(tile, env, tl.where(saturated, 1.0, given), mean, done, FLAGS, BLOCK)
-        return _tilted(tile, env, t, mean, saturated, uniform, FLAGS, BLOCK)
+        known = tl.where(saturated, zero + STEEP, FLAT)
+        radius = tl.where(saturated, 1.0, given)
+        t, centre, masses, first = solve_kl_ball(tile, env, radius, mean, done, known, FLAGS, BLOCK)
+        return _tilted(t, centre, masses, first, saturated, uniform)
     elif FAMILY == CVAR:
         uniform = given == 1
         last, part, mass = solve_cvar(tile, env, given, mean, uniform | failed, FLAGS, BLOCK)
@@ -64,11 +66,9 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
 
 
 @triton.jit
-def _tilted(tile, env, t, mean, saturated, uniform, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return what `solve` does for KL at t = 1/λ."""
-    t = tl.where(saturated, STEEP, tl.where(uniform, FLAT, t))
-    centre, masses, first, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
-    zero = mean * 0.0
+def _tilted(t, centre, masses, first, saturated, uniform):
+    """Return what `solve` does for KL at t = 1/λ, from what `tilt` returns there."""
+    zero = t * 0.0
     penalty = 1 / tl.where(t > 0, t, 1.0)
     shift = centre - penalty * masses[1]
     return (zero, centre, masses[1], t), (masses[0], first, zero), penalty, shift, saturated, uniform
@@ -110,12 +110,15 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
         numbers, moments = shrink(tile, env, strength, mean, start, done, False, FLAGS, BLOCK)
         return numbers, moments, penalty, zero, saturated, uniform
     elif FAMILY == KL_PENALTY:
-        return _tilted(tile, env, 1 / penalty, mean, saturated, uniform, FLAGS, BLOCK)
+        t = tl.where(saturated, STEEP, tl.where(uniform, FLAT, 1 / penalty))
+        centre, masses, first, _ = tilt(tile, env, t, mean, FLAGS, BLOCK)
+        return _tilted(t, centre, masses, first, saturated, uniform)
     else:
         log_mass = zero
         shift = zero  # of a = 1.5, `root_shift` finds it when the weights are summed
         if SQUARED & FLAGS:
-            tau = solve_root(tile, env, penalty, _most(env, argmass, FLAGS), done, FLAGS, BLOCK)
+            most = _most(env, argmass, FLAGS)
+            tau = solve_root(tile, env, penalty, most, mean, done, FAMILY == POWER_PENALTY, FLAGS, BLOCK)
         else:
             tau, log_mass, shift = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         return (zero + float("inf"), zero, log_mass, 1 / tau), (zero, zero, zero), penalty, shift, saturated, uniform
@@ -129,9 +132,11 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
     done = saturated | uniform | failed
     radius = tl.where(done, 1.0, given)
     start = mean * 0.0 + float("inf")
-    if ((PRIOR | LOOPED) & FLAGS) == 0:  # what all atoms together ask for
-        spread = scatter(tile, env, mean, FLAGS, BLOCK)
-        start = tl.where(spread > 0, mean + tl.sqrt(tl.maximum(spread, 0.0) / radius), start)
+    if ((PRIOR | LOOPED) & FLAGS) == 0:  # what normal losses of this mean and spread ask for, or all atoms together
+        spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
+        steep = 1 / tl.sqrt(radius)
+        steep = tl.where(steep < 2, steep - 2.377 * tl.exp(-1.8 * steep), steep)
+        start = tl.where(spread > 0, tl.maximum(mean + spread * steep, 0.25 * mean), start)
     numbers, moments = shrink(tile, env, radius, mean, start, done, True, FLAGS, BLOCK)
     reach = numbers[2]
     return numbers, moments, (reach * moments[0] - moments[1]) / scale_of, mean * 0.0, saturated, uniform

@@ -5,14 +5,14 @@ import triton
 import triton.language as tl
 
 from .root import advance
-from .sums import GROWTH, TILT, reread, scatter, sums
-from .tile import log1p
+from .sums import GROWTH, LOG2E, TILT, reread, scatter, sums
+from .tile import log1p, once, over
 
 
 @triton.jit
 def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the centre c of e^{t(c − x)}, its normaliser and that's log, mean and variance of t(c − x) under it."""
-    centre = tl.minimum(mean, 1 / tl.maximum(t, 1.0))
+    centre = tl.minimum(mean, over(1.0, tl.maximum(t, 1.0)))
     mass, first, second, _ = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
     mass = tl.where(mass > 0, mass, 1.0)
     log_mass = tl.log(mass)
@@ -20,29 +20,45 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     if tl.max(near.to(tl.int32)) > 0:  # else what cancels in mass − 1 is not wanted
         growth, _, _, _ = reread(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
         log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), log_mass)
+    log_mass = once(log_mass)
     share = 1 / mass
     first = first * share
     return centre, (mass, log_mass), first, second * share - first * first
 
 
 @triton.jit
-def solve_kl_ball(tile, env, radius, mean, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return t."""
+def solve_kl_ball(tile, env, radius, mean, done, known, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return t, and there what `tilt` does; ``known`` is the t of rows that are done.
+
+    The last look is not at t itself but a step before. From there a normaliser's log goes on as its cumulants say: the
+    step is a root of a rounding at most, and what the third one adds is less than a rounding.
+    """
     spread = scatter(tile, env, mean, FLAGS, BLOCK)
-    spread = tl.where(spread > 0, spread, 1.0)
     root = tl.sqrt(radius)
     noise = tl.minimum(4.76837158203125e-07 * (1 + root), root * 0.25)
-    t = tl.where(done, 1.0, tl.sqrt(2 * radius / spread))
+    t = tl.where(done, known, tl.sqrt(2 * radius / tl.where(spread > 0, spread, 1.0)))
     lo = t * 0.0
     hi = lo + float("inf")
     before = lo
     last = hi
+    at = t
+    centre = lo
+    mass = lo
+    log_mass = lo
+    first = lo
+    variance = lo
     stop = done.to(tl.int32)
     steps = 0
-    while (tl.min(stop) == 0) & (steps < 64):
-        _, masses, first, variance = tilt(tile, env, t, mean, FLAGS, BLOCK)
-        value = tl.sqrt(tl.maximum(first - masses[1], 0.0))
-        slope = variance / (2 * t * tl.where(value > 0, value, 1.0))
-        t, lo, hi, before, last, stop = advance(t, lo, hi, before, last, stop, value - root, slope, noise)
+    while (steps == 0) | ((tl.min(stop) == 0) & (steps < 64)):
+        at = once(t)
+        centre, masses, first, variance = tilt(tile, env, at, mean, FLAGS, BLOCK)
+        mass, log_mass = masses
+        value = tl.sqrt(tl.maximum(first - log_mass, 0.0))
+        slowness = over(2 * at * tl.where(value > 0, value, 1.0), variance)
+        bracket = (once(lo), once(hi), once(before), once(last), once(stop))
+        t, lo, hi, before, last, stop = advance(at, bracket, value - root, slowness, noise)
         steps += 1
-    return t
+    step = (t * LOG2E - at * LOG2E) / (at * LOG2E)  # of what the exponents bear, roundings and all
+    gain = step * (first + 0.5 * variance * step)
+    first = (first + variance * step) * (1 + step)
+    return t, centre, (mass * tl.exp(gain), log_mass + gain), first

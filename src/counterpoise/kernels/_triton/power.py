@@ -4,9 +4,9 @@
 import triton
 import triton.language as tl
 
-from .root import CLOSE, ROUND
-from .sums import POWER, ROOT, reread, root, sums, unit
-from .tile import LOOPED, PRIOR, expm1, log1p
+from .root import CLOSE, CLOSER, ROUND
+from .sums import POWER, ROOT, reread, root, scatter, sums, unit
+from .tile import LOOPED, PRIOR, expm1, log1p, once
 
 
 @triton.jit
@@ -27,7 +27,7 @@ def _steeper(square, linear, g, penalty):
     """
     pull = 2 * penalty * g * tl.sqrt(square)
     new = tl.minimum(linear * g / ((linear - square) + pull), 0.5 / penalty)
-    return new, (square <= pull * (1 + 3 * ROUND)) | (new - g <= g * ROUND)
+    return new, (square <= pull * (1 + 3 * ROUND)) | (new - g <= g * CLOSER)
 
 
 @triton.jit
@@ -37,6 +37,8 @@ def _bound(x, one, penalty, g, done):
     stop = done.to(tl.int32)
     steps = 0
     while (tl.min(stop) == 0) & (steps < 8):
+        g = once(g)
+        stop = once(stop)
         square, linear = root(near, 1.0, g)
         new, _ = _steeper(square * one, linear * one, g, penalty)
         ended = (new - g <= g * CLOSE).to(tl.int32)
@@ -47,8 +49,24 @@ def _bound(x, one, penalty, g, done):
 
 
 @triton.jit
-def solve_root(tile, env, penalty, mass, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return τ at k = ½ from sums of b and b² alone; steps from above never pass the root.
+def _normal(mean, spread, penalty, g):
+    """Return what g normal distances would ask for, to 5 %, but no less than g; and if their tail does not decide it.
+
+    2τ is a spreads above the mean where E(a − z)₊² = c² at c twice the penalty in spreads: c grows with a as in what
+    is fitted here from c = 0.05 on, and is √(1 + a²) where few are beyond a.
+    """
+    c = 2 * penalty / spread
+    a = tl.minimum(c + 0.6 * tl.log(c) - 0.53, tl.sqrt(tl.maximum(c * c - 1, 0.78)))
+    known = (spread > 0) & (c > 0.05)
+    near = 1 / tl.maximum(mean + a * spread, 2 * penalty)
+    return tl.where(known, tl.maximum(near, g), g), known
+
+
+@triton.jit
+def solve_root(
+    tile, env, penalty, mass, mean, done, NORMAL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Return τ at k = ½ from sums of b and b² alone; but for the first, from a guess, steps never pass the root.
 
     The weights bear a rounding of their sum, and the shift is found from what they sum to.
     """
@@ -56,13 +74,23 @@ def solve_root(tile, env, penalty, mass, done, FLAGS: tl.constexpr, BLOCK: tl.co
     tau = tl.maximum(tl.minimum(penalty / tl.sqrt(tl.where(mass > 0, mass, 1.0)), penalty + 0.5), penalty)
     stop = (done | (tau == penalty)).to(tl.int32)
     g = 0.5 / tau
+    guessed = stop < 0
     if (((PRIOR | LOOPED) & FLAGS) == 0) & (tile[0].shape[0] > 2):
-        g = _bound(tile[0], unit(env, FLAGS), penalty, g, stop > 0)
+        if NORMAL:
+            spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
+            g, guessed = _normal(mean, spread, penalty, g)
+        if tl.min(guessed.to(tl.int32)) == 0:
+            g = _bound(tile[0], unit(env, FLAGS), penalty, g, (stop > 0) | guessed)
+    fresh = guessed.to(tl.int32)
     steps = 0
     while (tl.min(stop) == 0) & (steps < 64):
+        g = once(g)
+        stop = once(stop)
         square, linear, _, _ = sums(tile, env, g, g * 0.0, 0.0, ROOT, FLAGS, BLOCK)
         new, ended = _steeper(square, linear, g, penalty)
-        g = tl.where(stop > 0, g, tl.maximum(new, g))
+        ended = tl.where(fresh > 0, tl.abs(new - g) <= g * CLOSER, ended)
+        g = tl.where(stop > 0, g, tl.where(fresh > 0, new, tl.maximum(new, g)))
+        fresh = fresh * 0
         stop = stop | ended.to(tl.int32)
         steps += 1
     return 0.5 / g

@@ -4,10 +4,13 @@
 import triton
 import triton.language as tl
 
+from .tile import once
+
 TINY = tl.constexpr(1.1754943508222875e-38)
 HUGE = tl.constexpr(4.8e34)
 ROUND = tl.constexpr(2.384185791015625e-07)
 CLOSE = tl.constexpr(0.00048828125)
+CLOSER = tl.constexpr(0.0001220703125)
 
 
 @triton.jit
@@ -24,20 +27,22 @@ def _middle(x, x0, lo, hi):
 
 
 @triton.jit
-def advance(x, lo, hi, x0, last, stop, v, slope, noise):
+def advance(x, bracket, v, slowness, noise):
     """Return the next point, the bracket, the point left, the step, and which rows have ended.
 
-    Newton's step leaves an error of its square's size: one whose square is a rounding needs no look after it.
+    The bracket is a lower and an upper bound, the point before, its step and the rows that had ended; ``slowness`` is
+    1/v'. Newton's step leaves an error of its square's size: one whose square is a rounding needs no look after it.
     """
+    lo, hi, x0, last, stop = bracket
     lo = tl.where(v <= 0, tl.maximum(lo, x), lo)
     hi = tl.where(v >= 0, tl.minimum(hi, x), hi)
-    usable = (slope > 0) & (slope < float("inf"))
-    safe = tl.where(usable, slope, 1.0)
-    new = tl.minimum(x - v / safe, 8 * x)
-    good = usable & (new > lo) & (new < hi) & (2 * tl.abs(v) <= last * safe)
+    step = v * slowness
+    new = tl.minimum(x - step, 8 * x)
+    good = (slowness > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) < last)
     settled = (stop > 0) | (tl.abs(v) <= noise)
     if tl.min((good | settled).to(tl.int32)) == 0:
         new = tl.where(good, new, _middle(x, x0, lo, hi))
+    new = once(new)
     moved = tl.abs(new - x)
     ended = settled | (good & (moved <= x * CLOSE)) | (moved <= x * ROUND) | (hi - lo <= lo * ROUND)
     return tl.where(settled, x, new), lo, hi, x, moved, ended.to(tl.int32)

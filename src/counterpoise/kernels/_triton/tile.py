@@ -43,6 +43,13 @@ def expm1(z):
 
 
 @triton.jit
+def over(a, b):
+    """Return a / b for b > 0 to three roundings, in three instructions where a quotient takes eight."""
+    root = tl.rsqrt(b)
+    return a * root * root
+
+
+@triton.jit
 def fold(v):
     """Return sums of columns, shape (1, rows, width): of what a thread has itself."""
     return tl.sum(v, axis=0, keep_dims=True)
@@ -84,6 +91,16 @@ def ends(v):
 def most(v):
     """Largest of each row, shape (1, rows, 1)."""
     return tl.max(tl.max(v, axis=0, keep_dims=True), axis=2, keep_dims=True)
+
+
+@triton.jit
+def once(v):
+    """Return a row's number, shape (1, rows, 1), as it is.
+
+    A thread holds it four times, as it does four atoms; in a loop what the compiler does not see to be equal would be
+    computed as often.
+    """
+    return tl.max(v, axis=2, keep_dims=True)
 
 
 @triton.jit
