@@ -40,8 +40,10 @@ PLAIN = 64
 REGISTERS = {ATOMS: 80, PLAIN: 128}
 """A thread's at most, of scores alone: 24 warps of short rows or 16 of long ones share a multiprocessor.
 
-More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 48 bytes for it.
+More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 72 bytes for it.
 """
+SHORT = {"cvar": 72, "power_penalty": 96}
+"""The same of short rows for whom another number was faster."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -69,4 +71,6 @@ def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
         atoms = PLAIN
     warps = max(1, min(16, block // (32 * atoms)))
     registers = REGISTERS.get(atoms, 0) if plain else 0
+    if registers and atoms == ATOMS:
+        registers = SHORT.get(sort, registers)
     return Launch(max(1, min(32, 32 * atoms // block)), block, warps, False, registers)
