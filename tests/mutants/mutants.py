@@ -321,6 +321,23 @@ MUTANTS = {
         "near = tl.abs(mass - 1) < 0.5",
         "near = mass < 0",
     ),
+    "a ball's search ended early": (
+        "kernels/_triton/chi_square.py",
+        "CLOSER = tl.constexpr(0.000",
+        "CLOSER = tl.constexpr(0.04",
+    ),
+    "a step from beyond all atoms taken for small": (
+        "kernels/_triton/chi_square.py",
+        "small = tl.abs(new - delta) <= reach * CLOSER",
+        "small = tl.abs(new - delta) <= delta * CLOSER",
+    ),
+    "normaliser of a step before": ("kernels/_triton/kl.py", "gain = step * (", "gain = 0.0 * step * ("),
+    "a mass taken for one atom's": ("kernels/_triton/cvar.py", "alone & (steps < 0)", "alone & (steps >= 0)"),
+    "norm that cannot fall from a guess": (
+        "kernels/_triton/power.py",
+        "tl.where(fresh > 0, new, tl.maximum(new, g))",
+        "tl.maximum(new, g)",
+    ),
     "backward without its other pieces": ("kernels/_triton/pull.py", "size += total(h1)", "size += 0 * total(h1)"),
     "sixteens unseen": ("kernels/_triton/direct.py", "number % 16 == 0, number", "number"),
     "ones unseen": ("kernels/_triton/direct.py", "return number == 1, number", "return number"),

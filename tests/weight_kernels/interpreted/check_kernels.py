@@ -223,6 +223,7 @@ AMOUNTS = {
     "near": {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)},
     "flat": {"penalized": (1e3, 1e5), "constrained": (1e-4, 2e-4), "cvar": (0.99, 0.9999)},
     "steep": {"penalized": (1e-5, 1e-2), "constrained": (2.0, 3.0), "cvar": (0.04, 0.1)},
+    "few atoms": {"penalized": (0.01, 0.1), "constrained": (4.0, 60.0), "cvar": (0.01, 0.04)},
 }
 
 
@@ -243,6 +244,28 @@ def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, ro
     assert (found.gap.cpu().abs() <= 16 * torch.finfo(torch.float32).eps * span).all()
     for field, a, b in zip(exact._fields, found, exact, strict=True):
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, msg=field)
+
+
+ENDS = {
+    "chi_square ball": (kernels.constrained, cp.ChiSquare(), (0.1, 8.0), 8),
+    "kl ball": (kernels.constrained, cp.KL(), (0.05, 3.0), 48),
+    "cressie_read penalty": (kernels.penalized, cp.CressieRead(1.5), (0.02, 2.0), 8),
+}
+
+
+@pytest.mark.parametrize("kind", ["normal", "exponential", "uniform"])
+@pytest.mark.parametrize("name", ENDS)
+def test_searches_that_end_a_step_early_err_by_roundings(name, kind):
+    """A Newton step that is small beside the weights is not looked after; searches begin where normal losses end."""
+    verb, divergence, (least, most), roundings = ENDS[name]
+    uniform = torch.rand(32, 512, dtype=torch.float64, generator=torch.Generator().manual_seed(15)).clamp(min=1e-9)
+    draws = {"normal": torch.special.ndtri(uniform), "exponential": -uniform.log(), "uniform": uniform}
+    losses, amounts = draws[kind].float(), torch.logspace(math.log10(least), math.log10(most), 32)
+    found = verb(losses.to(DEVICE), divergence, amounts.to(DEVICE), impl="triton").weights.cpu().double()
+    exact = verb(losses.double(), divergence, amounts.double(), impl="reference").weights
+    error = (found - exact).abs().amax(-1) / exact.amax(-1)
+    assert error.max() <= roundings * torch.finfo(torch.float32).eps
+    assert ((found.sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
 
 
 def test_cvar_tells_losses_apart_that_are_far_closer_than_their_range():
