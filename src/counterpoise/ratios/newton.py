@@ -29,7 +29,7 @@ def minimise(xp: Any, derivatives: Derivatives, start: Array, *, tolerance: floa
         largest = xp.max(xp.abs(hessian))
         if not bool(largest > tiny):
             break  # all the weight is on one row: there is no curvature left to step by
-        ridge = float(xp.finfo(start.dtype).eps) * largest  # lifts directions without data off zero
+        ridge = start.shape[0] * float(xp.finfo(start.dtype).eps) * largest  # what a solve of this size rounds off
         direction = xp.linalg.solve(hessian + ridge * identity, gradient[:, None])[:, 0]
         above = xp.sum(gradient * direction) / 2
         if not bool(above > tolerance):
