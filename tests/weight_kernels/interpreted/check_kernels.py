@@ -233,6 +233,8 @@ AMOUNTS = {
 def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, rows):
     """Full tiles are not asked which atoms live, and rows near the prior are solved more carefully."""
     losses, prior = random(16, 101 if rows == "some dead" else 128, seed=6, dtype=torch.float32)
+    if amounts == "few atoms":
+        losses[::2, 5] = 4.0  # the first guess may hold this atom alone, which is too few for the ball
     prior = prior if rows == "prior" else torch.ones_like(losses)
     given = {"prior": prior.to(DEVICE)} if rows == "prior" else {}
     amounts = torch.linspace(*AMOUNTS[amounts][verb], 16)
