@@ -12,6 +12,8 @@ from torch import Tensor
 from ._reference import reference, reference_pull
 from ._spec import Rows, Spec, Weighed
 
+in_batches = torch._C._functorch.is_legacy_batchedtensor
+"""Whether an array stands for many, as under ``is_grads_batched`` and vectorised Jacobians: torch alone reads those."""
 LONG = 1 << 20
 FEW = 8
 """Up to FEW rows of at least LONG atoms go to torch: one program a row would leave the device idle."""
@@ -53,6 +55,6 @@ def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...]) -> Any:
 
 def pull_rows(spec: Spec, rows: Rows, weights: Tensor, numbers: Tensor, up: Tensor, forward: bool) -> Tensor:
     """Return the weights' Jacobian times ``up`` (its transpose for ``forward=False``)."""
-    if _by_triton(spec, rows.scores):
+    if _by_triton(spec, rows.scores) and not in_batches(up):
         return _kernels().pull_rows(spec, rows, weights, numbers, up, forward)  # type: ignore[no-any-return]
     return reference_pull(spec, rows, weights, numbers, up, forward).to(rows.scores.dtype)

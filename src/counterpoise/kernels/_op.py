@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._launch import pull_rows, weigh_rows
+from ._launch import in_batches, pull_rows, weigh_rows
 from ._spec import FAMILIES, Rows, Spec, Weighed, accumulated, flat
 
 _level = torch._C._functorch.maybe_current_level
@@ -104,7 +104,7 @@ class EagerWeigh(torch.autograd.Function):
     def backward(ctx: Any, up: Tensor | None, up_value: Tensor | None = None) -> Any:
         scores, weights, prior, caps, *_ = ctx.saved_tensors
         spec, pull, numbers = ctx.spec, ctx.pull, ctx.numbers
-        if pull is not None and _plain() and (up is None or (up.is_contiguous() and not up.is_neg())):
+        if pull is not None and _plain() and (up is None or _simple(up)):
             total = None if up is None else pull(spec, numbers, up, scores, weights, prior, caps)
             return _sum(total, None if up_value is None else _along(up_value, weights, scores.dtype)), None
         shape = weights.shape
@@ -162,6 +162,11 @@ def _plain() -> bool:
     return not torch.is_grad_enabled() and eager()
 
 
+def _simple(up: Tensor) -> bool:
+    """Whether a kernel can read an array as it lies in memory."""
+    return up.is_contiguous() and not up.is_neg() and not in_batches(up)
+
+
 def _along(up_value: Tensor, weights: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the scores' gradient from that of the value."""
     return (up_value.unsqueeze(-1) * weights).to(dtype)
@@ -179,8 +184,11 @@ def _gradient(spec: Spec, saved: Any, up: Tensor | None, up_value: Tensor | None
     """Return the scores' gradient from those of the weights and the value."""
     scores, prior, caps, weights, numbers = saved
     pull: Any = Pull.forward
-    if not _plain():
-        pull, numbers = Pull.apply, numbers.flatten()[: 4 * len(weights)].view(4, -1)  # of a table
+    plain = _plain()
+    if not plain or (up is not None and in_batches(up)):
+        numbers = numbers.flatten()[: 4 * len(weights)].view(4, -1)  # of a table
+    if not plain:
+        pull = Pull.apply
     total = None if up is None else pull(spec, False, up, scores, prior, caps, weights, numbers)
     along = None if up_value is None else pull(_VALUE, False, up_value, scores, None, None, weights, numbers)
     return _sum(total, along)

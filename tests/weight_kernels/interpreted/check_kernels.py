@@ -391,6 +391,17 @@ def test_a_call_like_one_before_has_its_solution_and_gradients(verb):
         assert len(_seen._SEEN) and all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize("verb", ["constrained", "project_capped_simplex"])
+def test_a_vectorised_jacobian_is_the_jacobian(verb):
+    shape, solve = AGAIN[verb]
+    losses = random(math.prod(shape[:-1]), 11, seed=16, dtype=torch.float32)[0].view(shape).to(DEVICE)
+    for _ in range(2):
+        for field in range(2 if verb == "constrained" else 1):  # weights, and the value
+            fields = partial(lambda x, i: returned(solve(x, impl="triton"))[i], i=field)
+            batched, looped = (torch.autograd.functional.jacobian(fields, losses, vectorize=v) for v in (True, False))
+            torch.testing.assert_close(batched, looped, rtol=1e-5, atol=1e-6)
+
+
 def returned(out):
     return out if isinstance(out, cp.Solution) else [out]
 
