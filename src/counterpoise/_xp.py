@@ -235,7 +235,7 @@ def exp_or_infinity(xp: Any, values: Array) -> Array:
 def shares(name: str, values: Sequence[float]) -> list[float]:
     """Return mixture shares as floats in [0, 1], or say which is not one."""
     return [
-        number(f"{name}[{i}]", v, lambda share: 0.0 <= share <= 1.0, "a share, in [0, 1],")
+        number(f"{name}[{i}]", v, lambda share: 0.0 <= share <= 1.0, "a share in [0, 1]")
         for i, v in enumerate(listed(values))
     ]
 

@@ -44,7 +44,7 @@ def test_what_no_ratio_can_be_is_nan_and_shares_are_checked():
     assert np.isnan(cp.remainder_ratio(np.array([-1.0, np.nan]), share=0.5)).all()
     assert cp.target_posterior(np.array([np.inf]), share=0.5) == 1.0
     for function in (cp.target_posterior, cp.remainder_ratio):
-        with pytest.raises(ValueError, match=r"share\[0\] is 1.5; a share lies in"):
+        with pytest.raises(ValueError, match=r"share\[0\] is 1.5; a share in \[0, 1\] is needed"):
             function(np.ones(2), share=1.5)
         with pytest.raises(TypeError, match="ratio has dtype int64"):
             function(np.ones(2, dtype=np.int64), share=0.5)
