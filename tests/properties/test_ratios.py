@@ -394,6 +394,15 @@ def test_tails_are_heavy_where_a_students_t_says_so():
     assert rate(lambda g, size: g.standard_t(3, size), columns=4, rows=100) == 0
 
 
+@pytest.mark.parametrize("far", [5.0, 5.5])
+def test_one_row_far_out_makes_no_heavy_tail(far):
+    """Its kurtosis asks for one; the likelihood of a Gaussian's other rows does not."""
+    train = stats.norm.ppf((np.arange(400) + 0.5) / 400)[:, None]
+    target = np.concatenate([train[:-1], [[far]]])
+    assert np.mean((target - target.mean()) ** 4) / target.var() ** 2 > 3 + 3 * np.sqrt(24 / 400)
+    assert not has_heavy_tails(xp, target, train)
+
+
 def test_with_heavy_tails_students_t_takes_the_place_of_gaussians():
     errors = {"auto": [], "gaussian": []}
     for seed in range(3):
