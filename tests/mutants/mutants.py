@@ -322,7 +322,7 @@ MUTANTS = {
         "near = mass < 0",
     ),
     "a ball's search ended early": (
-        "kernels/_triton/chi_square.py",
+        "kernels/_triton/root.py",
         "CLOSER = tl.constexpr(0.000",
         "CLOSER = tl.constexpr(0.04",
     ),

@@ -4,9 +4,10 @@
 import triton
 import triton.language as tl
 
+from .elementary import over
 from .root import ROUND
 from .sums import CLIP, UP_TO, clip, sums
-from .tile import CAPS, LOOPED, PRIOR, once, over, total
+from .tile import CAPS, LOOPED, PRIOR, once, total
 
 FAR = tl.constexpr(4.0)
 """Largest threshold that is counted from the top atom: a larger one's roundings are not those of weights up to 1."""

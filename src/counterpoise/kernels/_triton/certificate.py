@@ -4,10 +4,10 @@
 import triton
 import triton.language as tl
 
+from .elementary import expm1, grown, power_log
 from .families import CHI_BALL, CHI_PENALTY, CVAR, KL_BALL, KL_PENALTY, POWER_PENALTY
 from .root import TINY
-from .sums import power_log
-from .tile import SQUARED, clamped, expm1, fold, grown
+from .tile import SQUARED, clamped, fold
 
 
 @triton.jit

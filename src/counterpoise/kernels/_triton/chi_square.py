@@ -4,13 +4,11 @@
 import triton
 import triton.language as tl
 
-from .root import CLOSE
+from .root import CLOSE, CLOSER
 from .sums import BELOW, MOMENTS, RAMP, SPREAD, ramp, sums, unit
 from .tile import LOOPED, PRIOR, once
 
 ROUNDING = tl.constexpr(2.384185791015625e-07)
-CLOSER = tl.constexpr(0.0001220703125)
-"""A step of a ball's δ, in units of the mean weight, that leaves a rounding of it: where that was measured, 1e-7."""
 
 
 @triton.jit

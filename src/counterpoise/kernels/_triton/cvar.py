@@ -4,8 +4,9 @@
 import triton
 import triton.language as tl
 
-from .sums import LN2, NEAREST, REACHED, scatter, sums
-from .tile import PRIOR, once, over
+from .elementary import LN2, over
+from .sums import NEAREST, REACHED, scatter, sums
+from .tile import PRIOR, once
 
 FEW = tl.constexpr(2.5)
 """Atoms between the bounds from which on a look asks for the nearest one too: it costs twice a plain one."""

@@ -132,7 +132,7 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
     done = saturated | uniform | failed
     radius = tl.where(done, 1.0, given)
     start = mean * 0.0 + float("inf")
-    if ((PRIOR | LOOPED) & FLAGS) == 0:  # what normal losses of this mean and spread ask for, or all atoms together
+    if ((PRIOR | LOOPED) & FLAGS) == 0:  # what normal losses ask for, to 0.06 of their spread, or all atoms together
         spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
         steep = 1 / tl.sqrt(radius)
         steep = tl.where(steep < 2, steep - 2.377 * tl.exp(-1.8 * steep), steep)

@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from .certificate import summed
+from .elementary import LN2, power_log, tilted
 from .families import (
     CAPPED_SIMPLEX,
     CHI_BALL,
@@ -18,7 +19,7 @@ from .families import (
     PROJECT_SIMPLEX,
     STEEP,
 )
-from .sums import FEW, LN2, narrow, power_log, tilted, unit
+from .sums import FEW, narrow, unit
 from .tile import (
     FULL,
     LOOPED,

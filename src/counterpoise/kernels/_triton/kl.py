@@ -4,9 +4,10 @@
 import triton
 import triton.language as tl
 
+from .elementary import LOG2E, log1p, over
 from .root import advance
-from .sums import GROWTH, LOG2E, TILT, reread, scatter, sums
-from .tile import log1p, once, over
+from .sums import GROWTH, TILT, reread, scatter, sums
+from .tile import once
 
 
 @triton.jit

@@ -4,9 +4,10 @@
 import triton
 import triton.language as tl
 
+from .elementary import expm1, log1p
 from .root import CLOSE, CLOSER, ROUND
 from .sums import POWER, ROOT, reread, root, scatter, sums, unit
-from .tile import LOOPED, PRIOR, expm1, log1p, once
+from .tile import LOOPED, PRIOR, once
 
 
 @triton.jit
@@ -50,10 +51,10 @@ def _bound(x, one, penalty, g, done):
 
 @triton.jit
 def _normal(mean, spread, penalty, g):
-    """Return what g normal distances would ask for, to 5 %, but no less than g; and if their tail does not decide it.
+    """Return what g normal distances would ask for, but no less than g; and if their tail does not decide it.
 
     2τ is a spreads above the mean where E(a − z)₊² = c² at c twice the penalty in spreads: c grows with a as in what
-    is fitted here from c = 0.05 on, and is √(1 + a²) where few are beyond a.
+    is fitted here to 0.05 of a spread from c = 0.05 on, and is √(1 + a²) where few are beyond a.
     """
     c = 2 * penalty / spread
     a = tl.minimum(c + 0.6 * tl.log(c) - 0.53, tl.sqrt(tl.maximum(c * c - 1, 0.78)))

@@ -4,6 +4,7 @@
 import triton
 import triton.language as tl
 
+from .elementary import LN2, grown, power_log, tilted
 from .tile import (
     CAPPED,
     CAPS,
@@ -14,9 +15,7 @@ from .tile import (
     canonical,
     clamped,
     fold,
-    grown,
     load,
-    log1p,
     most,
     total,
     totals,
@@ -42,24 +41,6 @@ STEEPEST = tl.constexpr(8.507059173023462e37)
 SHORT = tl.constexpr(1e-30)
 FEW = tl.constexpr(1)
 """Columns of four atoms that a thread rereads at a time."""
-LN2 = tl.constexpr(0.6931471805599453)
-LOG2E = tl.constexpr(1.4426950408889634)
-
-
-@triton.jit
-def tilted(x, centre, t):
-    """Return z = t(centre − x) in units of log 2, finite so that 0 z is 0 where 2^z vanishes, and 2^z."""
-    steep = t * LOG2E
-    z = tl.maximum(tl.fma(x, -steep, centre * steep), -1e30)
-    return z, tl.exp2(z)
-
-
-@triton.jit
-def power_log(z, k):
-    """Return the log of (1 + z)₊^{1/k}, whether its base is positive, and the base."""
-    inside = z > -1
-    z = tl.where(inside, z, 0.0)
-    return log1p(z) * (1 / k), inside, 1 + z
 
 
 @triton.jit

@@ -42,7 +42,7 @@ REGISTERS = {ATOMS: 80, PLAIN: 128}
 
 More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 72 bytes for it.
 """
-SHORT = {"cvar": 72, "power_penalty": 96}
+OWN = {"cvar": 72, "power_penalty": 96}
 """The same of short rows for whom another number was faster."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
@@ -72,5 +72,5 @@ def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
     warps = max(1, min(16, block // (32 * atoms)))
     registers = REGISTERS.get(atoms, 0) if plain else 0
     if registers and atoms == ATOMS:
-        registers = SHORT.get(sort, registers)
+        registers = OWN.get(sort, registers)
     return Launch(max(1, min(32, 32 * atoms // block)), block, warps, False, registers)

@@ -17,39 +17,6 @@ tiles are full: no bounds are tested then."""
 
 
 @triton.jit
-def log1p(z):
-    """log(1 + z); Kahan's quotient undoes the rounding of 1 + z."""
-    u = 1.0 + z
-    safe = tl.where(u == 1.0, 2.0, u)
-    return tl.where(u == 1.0, z, tl.log(tl.where(safe > 0, safe, 1.0)) * (z / (safe - 1.0)))
-
-
-@triton.jit
-def grown(z, e):
-    """e^z − 1 from z and e = e^z: Taylor's polynomial below ½, where the difference would cancel."""
-    near = z * (1 / 5040) + 1 / 720
-    near = near * z + 1 / 120
-    near = near * z + 1 / 24
-    near = near * z + 1 / 6
-    near = near * z + 0.5
-    near = near * z * z + z
-    return tl.where(tl.abs(z) < 0.5, near, e - 1.0)
-
-
-@triton.jit
-def expm1(z):
-    """e^z − 1."""
-    return grown(z, tl.exp(z))
-
-
-@triton.jit
-def over(a, b):
-    """Return a / b for b > 0 to three roundings, in three instructions where a quotient takes eight."""
-    root = tl.rsqrt(b)
-    return a * root * root
-
-
-@triton.jit
 def fold(v):
     """Return sums of columns, shape (1, rows, width): of what a thread has itself."""
     return tl.sum(v, axis=0, keep_dims=True)
