@@ -333,6 +333,15 @@ def test_tilts_are_the_relative_ratios_of_gaussians(fit, share):
         np.testing.assert_allclose(column, r / (share * r + 1 - share), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("n_t", "n_s"), [(1, 200), (10, 200), (200, 10), (60, 300)])
+def test_tilts_of_few_rows_reach_no_more_than_their_number(n_t, n_s):
+    target, train = gaussians(6, n_t, n_s)
+    features = cp.fit_kliep(target=target, train=train, bandwidth=1.0).features
+    assert float(features.share) == pytest.approx(1 / max(2, min(n_t, n_s)))
+    far = 1e3 * features.tilts[:1, 1:3] * features.scale  # where the linear one is largest
+    assert cp.feature_map(features, far)[0, -len(features.tilts)] == pytest.approx(1 / float(features.share))
+
+
 @pytest.mark.parametrize(
     "fit", [functools.partial(cp.fit_kliep, bandwidth=1.0), functools.partial(cp.fit_ulsif, bandwidth=1.0, penalty=0.1)]
 )

@@ -23,7 +23,7 @@ SELECTION_ROWS = 2000
 SELECTION_GAP = 1e-3
 """Duality gap, in nats, that is enough to compare bandwidths."""
 SHARE = 0.01
-"""β of the tilts: none exceeds 1/β, so that no row far out rules a mean."""
+"""Least β of the tilts: none exceeds 1/β, so that no row far out rules a mean."""
 NEWTON_STEPS = 60
 EM_STEPS = 5000
 
@@ -62,11 +62,12 @@ def fit_kliep(
         Number of bumps.
     tilts : bool or {"linear", "all", "student"}
         Whether the mixture holds, beside default bumps, the ratios of Gaussians of one covariance, of independent ones
-        and of any two, each as p/(0.01p + 0.99q): where they fit, a hundred bumps need not find what means and
-        covariances say. In their place comes that of independent Student's t where the tails of a column are heavier
-        than a Gaussian's, symmetric and without ties. Each asks for forty rows of both samples for each of its
-        coefficients, all but the first for fifty of each sample; ``"linear"`` has the first, ``"all"`` three of
-        Gaussians, ``"student"`` that of Student's t with fewer rows as well.
+        and of any two, each as p/(βp + (1 − β)q), 1/β being 100, or the rows of the smaller sample if these are fewer:
+        where they fit, a hundred bumps need not find what means and covariances say. In their place comes that of
+        independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
+        Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
+        sample; ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer
+        rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
         less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −
@@ -116,6 +117,7 @@ def fit_kliep(
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     tilted = kind_of_tilts(xp, target, train, tilts) if features is None else None
+    share = _share(int(target.shape[0]), int(train.shape[0]))
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")
     scores = None
@@ -124,7 +126,7 @@ def fit_kliep(
             xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0) for x in (target, train)
         )
         folds = number_of_folds(folds, pool_t, pool_s)
-        held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted=tilted)]
+        held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted=tilted, share=share)]
         left = [_held_out_losses(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
         of_t, of_s = (xp.stack(parts, axis=1) for parts in zip(*left, strict=True))
         judged = judge(xp, of_t, of_s, [-s for s in sigmas])
@@ -134,7 +136,7 @@ def fit_kliep(
         else:
             sigmas = [sigmas[judged.chosen]]
     bumps = with_bandwidth(base, sigmas[0])
-    bumps = with_tilts(xp, bumps, target, train, SHARE, tilted)
+    bumps = with_tilts(xp, bumps, target, train, share, tilted)
     blocks = blocks_of(xp, bumps, target)
     mean = _train_mean(xp, bumps, train, all_reduce)
     if not bool(xp.any(mean[1:] < xp.inf)):
@@ -146,6 +148,11 @@ def fit_kliep(
             "or a larger tolerance"
         )
     return Ratio("kliep", bumps, s / mean, 0.0, xp.zeros_like(gap), gap, scores)
+
+
+def _share(n_t: int, n_s: int) -> float:
+    """Return β of the tilts: with a mean of 1 over n training rows no ratio exceeds n; few target rows bear no more."""
+    return max(SHARE, 1 / max(2, min(n_t, n_s)))  # 1 would leave a constant
 
 
 def _train_mean(xp: Any, features: Features, train: Array, all_reduce: AllReduce | None = None) -> Array:
@@ -256,11 +263,19 @@ class _Fold(NamedTuple):
 
 
 def _folds(
-    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, *, tilted: Tilts | None
+    xp: Any,
+    features: Features,
+    target: Array,
+    train: Array,
+    folds: int,
+    seed: int,
+    *,
+    tilted: Tilts | None,
+    share: float,
 ) -> Iterator[_Fold]:
     for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
-        alone = with_tilts(xp, features, kept_t, kept_s, SHARE, tilted)
+        alone = with_tilts(xp, features, kept_t, kept_s, share, tilted)
         alone = alone._replace(centres=features.centres[:0, :])
         yield _Fold(rows, (mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]))
 
