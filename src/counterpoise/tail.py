@@ -76,15 +76,12 @@ def pareto_k(weights: Array, /) -> TailIndex:
 def _pareto_shape(xp: Any, x: Array, n: int) -> Array:
     """Zhang and Stephens' estimate from sorted exceedances with largest 1."""
     grid = 30 + math.isqrt(n)
-    steps = [1 - math.sqrt(grid / (i + 0.5)) for i in range(grid)]
+    steps = [1 - math.sqrt(grid / (i + 0.5)) for i in range(grid)]  # below 0, so that θ < 1 ≤ 1/x
     quarter = x[..., int(n / 4 + 0.5) - 1]
     # half of the tail tied at its threshold: the smallest step there is, in place of none
     quarter = xp.where(quarter > 0, quarter, xp.zeros_like(quarter) + 1e-3)
     theta = xp.stack([step / (3 * quarter) + 1 for step in steps], axis=-1)
-    inside = xp.log1p(
-        xp.maximum(-theta[..., :, None] * x[..., None, :], xp.zeros_like(theta[..., :, None]) - 1 + 1e-15)
-    )
-    shape = xp.mean(inside, axis=-1)
+    shape = xp.mean(xp.log1p(-theta[..., :, None] * x[..., None, :]), axis=-1)
     ratio = -theta / xp.where(shape == 0, xp.ones_like(shape), shape)
     usable = (ratio > 0) & (shape != 0)
     likelihood = n * (xp.log(xp.where(usable, ratio, xp.ones_like(ratio))) - shape - 1)
@@ -92,5 +89,5 @@ def _pareto_shape(xp: Any, x: Array, n: int) -> Array:
     weight = xp.where(usable, xp.exp(xp.where(usable, likelihood - xp.where(usable, most, 0.0), 0.0)), 0.0)
     total = xp.sum(weight, axis=-1)
     best = xp.sum(theta * weight, axis=-1) / xp.where(total > 0, total, xp.ones_like(total))
-    k = xp.mean(xp.log1p(xp.maximum(-best[..., None] * x, xp.zeros_like(x) - 1 + 1e-15)), axis=-1)
+    k = xp.mean(xp.log1p(-best[..., None] * x), axis=-1)
     return (n * k + 5.0) / (n + 10)
