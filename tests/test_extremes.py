@@ -127,6 +127,22 @@ def test_a_ratio_beyond_the_dtype_is_infinite():
         )
 
 
+@pytest.mark.parametrize("cap", [1e300, math.inf])
+def test_caps_beyond_the_dtype_cap_nothing(cap):
+    logs = np.array([[-60.0, -60.0], [-1.0, 0.0]], "float32")
+    found = cp.policy_ratio(np.zeros_like(logs), logs, cap=cap)
+    np.testing.assert_allclose(found.ratio, [math.inf, math.e], rtol=1e-6)
+    assert found.missing.value == -math.inf and np.isnan(found.missing.standard_error) and found.truncated == 0
+    ratio = np.array([0.5, 3e38], "float32")
+    np.testing.assert_array_equal(cp.truncated_ratio(ratio, cap=cap), ratio)
+
+
+def test_a_strength_without_bounds_leaves_ropo_its_second_term():
+    margin = np.array([-2.0, 0.0, 3.0], "float32")
+    found = cp.ropo(margin, strength=1e300)
+    np.testing.assert_allclose(found.losses, 4 / (1 + np.exp(margin)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [math.inf, -math.inf, math.nan, -1.0])
 @pytest.mark.parametrize("name", ["dora", "reweighted", "target_dro", "scaled_dora"])
 def test_no_ratio_that_is_not_finite_scales_a_loss(name, wrong):

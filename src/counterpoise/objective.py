@@ -104,7 +104,7 @@ def dora(losses: Array, ratio: Array, penalty: float | Array, /, *, prior: Array
         l.
     ratio : array, shape broadcastable to the losses'
         h ≥ 0 of each example, such as `mixture_ratio` returns. NaN, infinity or a negative number sets ``status``: no
-        such ratio can scale a loss.
+        such ratio can scale a loss. A product h·l beyond the dtype counts as infinite.
     penalty : float or array of shape (...,)
         λ ≥ 0, in units of h·l; infinity is Σ p h l.
     prior : array, shape broadcastable to the losses', optional

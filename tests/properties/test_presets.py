@@ -202,6 +202,19 @@ def test_weights_are_derivatives_of_the_value(name, batch):
         np.testing.assert_allclose(found.weights[..., i], slope, atol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["paper_dora", "released_dpo", "released_lire", "released_rrhf"])
+def test_means_over_slots_reach_as_far_as_the_dtype(name):
+    """Sums of the slots' weights leave float32 here, their means do not."""
+    generator = np.random.default_rng(0)
+    losses = 1e-38 * generator.uniform(0.1, 1.0, 4).astype("float32")
+    weights = 1e38 * generator.uniform(2.0, 3.0, (4, 3)).astype("float32")
+    found = OBJECTIVES[name](losses, weights)
+    want = OBJECTIVES[name](losses.astype("float64"), weights.astype("float64"))
+    assert found.status == want.status == 0
+    np.testing.assert_allclose(found.value, want.value, rtol=1e-5)
+    np.testing.assert_allclose(found.weights, want.weights, rtol=1e-5)
+
+
 def test_micro_batches_are_objectives_of_their_own():
     generator = np.random.default_rng(1)
     losses, weights = generator.gamma(2.0, size=6), generator.gamma(1.0, size=(6, 2))

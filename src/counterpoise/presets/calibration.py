@@ -156,7 +156,8 @@ def truncated_ratio(ratio: Array, /, *, cap: float | None = None) -> Array:
     if cap is not None:
         cap = _xp.number("cap", cap, lambda v: v > 0.0, "a float > 0")
     if cap is not None:
-        return xp.astype(xp.where(r > cap, cap, r), ratio.dtype)
+        most = _xp.filled(xp, r, cap)
+        return xp.astype(xp.where(r > most, most, r), ratio.dtype)
     share, unit = _xp.in_range(xp, r)
     most = math.sqrt(int(r.shape[-1])) * xp.mean(share, axis=-1, keepdims=True)
     return xp.astype(xp.where(share > most, xp.where(share > most, most, 0.0) * unit, r), ratio.dtype)

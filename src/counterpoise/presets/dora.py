@@ -127,7 +127,7 @@ def released_lire(
     2.025143
     """
     xp, loss, parts, w = _micro_batches(losses, slot_weights, micro_batch)
-    mean = xp.mean(w, axis=-1)
+    mean = _mean(xp, w)
     found = dora(parts, xp.ones_like(w), _each(xp, penalty, loss))
     return _joined(xp, mean * found.value, mean[..., None] * found.weights, found.status, losses)
 
@@ -172,7 +172,7 @@ def released_rrhf(
     parts = _split(xp, loss, micro_batch)
     every = xp.concat([_split(xp, w[..., k], micro_batch) for k in range(int(w.shape[-1]))], axis=-1)
     every = xp.astype(every, loss.dtype)
-    mean = xp.mean(parts, axis=-1, keepdims=True)
+    mean = _mean(xp, parts)[..., None]
     found = dora(mean + xp.zeros_like(every), every, _each(xp, penalty, loss))
     slope = xp.sum(found.weights, axis=-1, keepdims=True) / micro_batch
     return _joined(xp, found.value, slope + xp.zeros_like(parts), found.status, losses)
@@ -243,7 +243,13 @@ def scaled_dora(
 def _slot_mean(xp: Any, slot_weights: Array) -> Array:
     """Mean over the slots, of shape (..., n)."""
     wide = _xp.floating(xp, "slot_weights", slot_weights, min_ndim=2)
-    return xp.astype(xp.mean(wide, axis=-1), slot_weights.dtype)
+    return xp.astype(_mean(xp, wide), slot_weights.dtype)
+
+
+def _mean(xp: Any, values: Array) -> Array:
+    """Mean over the last axis, of which the sum may leave the dtype's range where the mean does not."""
+    share, unit = _xp.in_range(xp, values)
+    return xp.mean(share, axis=-1) * unit[..., 0]
 
 
 def _micro_batches(losses: Array, slot_weights: Array, micro_batch: int) -> tuple[Any, Array, Array, Array]:
@@ -271,4 +277,4 @@ def _joined(xp: Any, value: Array, weights: Array, status: Array, losses: Array)
     batches = int(weights.shape[-2])
     flat = xp.reshape(weights, (*weights.shape[:-2], batches * int(weights.shape[-1]))) / batches
     worst = xp.max(status, axis=-1)
-    return Objective(xp.astype(xp.mean(value, axis=-1), losses.dtype), xp.astype(flat, losses.dtype), worst)
+    return Objective(xp.astype(_mean(xp, value), losses.dtype), xp.astype(flat, losses.dtype), worst)

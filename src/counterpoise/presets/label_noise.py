@@ -167,10 +167,11 @@ def ropo(margin: Array, /, *, strength: float) -> MarginLoss:
     a = _xp.number("strength", strength, lambda v: 0.0 < v < math.inf, "a finite float > 0")
     xp = _xp.namespace(margin=margin)
     m = _xp.floating(xp, "margin", margin)
-    scale = 4.0 * a / (1.0 + a) ** 2
+    share = a / (1.0 + a)  # its square is in range where that of 1 + α is not
+    first, second = 4.0 * share / (1.0 + a), 4.0 * share * share
     wrong = _sigmoid(xp, -m)
-    losses = scale * (_softplus(xp, -m) + a * wrong)
-    slopes = -scale * wrong * (1.0 + a * _sigmoid(xp, m))
+    losses = first * _softplus(xp, -m) + second * wrong
+    slopes = -wrong * (first + second * _sigmoid(xp, m))
     return _as_given(xp, losses, slopes, margin)
 
 

@@ -100,15 +100,16 @@ def policy_ratio(
     log_ratio = xp.where(counts, log_ratio, xp.zeros_like(log_ratio))
     if level == "sequence":
         log_ratio, counts = xp.sum(log_ratio, axis=-1), xp.any(counts, axis=-1)
-    limit = math.log(cap)
-    above = log_ratio > limit
-    ratio = xp.exp(xp.where(above, xp.zeros_like(log_ratio), log_ratio))
-    ratio = xp.where(counts, xp.where(above, cap, ratio), xp.zeros_like(ratio))
+    above = log_ratio > math.log(cap)
+    ratio = _xp.exp_or_infinity(xp, xp.where(above, xp.zeros_like(log_ratio), log_ratio))
+    ratio = xp.where(counts, xp.where(above, _xp.filled(xp, ratio, cap), ratio), xp.zeros_like(ratio))
     used = xp.astype(counts, ratio.dtype)
     n = xp.sum(used)
     n = xp.where(n > 0, n, xp.nan)  # of nothing there is no mean, and of one no spread
     mean = xp.sum(ratio) / n
-    spread = xp.sqrt(xp.sum(used * (ratio - mean) ** 2) / xp.where(n > 1, n - 1, xp.nan))
+    known = mean < xp.inf
+    off = xp.where(known, ratio, xp.nan) - xp.where(known, mean, 0.0)
+    spread = xp.sqrt(xp.sum(used * off**2) / xp.where(n > 1, n - 1, xp.nan))
     dtype = target_log_probability.dtype
     missing = Estimate(xp.astype(1 - mean, dtype), xp.astype(spread / xp.sqrt(n), dtype))
     share = xp.sum(xp.astype(above & counts, ratio.dtype)) / n
