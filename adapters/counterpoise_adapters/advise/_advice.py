@@ -65,7 +65,7 @@ def advise(
     source: ArrayLike | None = None,
     group: ArrayLike | None = None,
     folds: int = 5,
-    repeats: int = 4,
+    repeats: int = 2,
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Advice:
