@@ -370,6 +370,7 @@ def test_a_wrong_row_is_named(kind, tmp_path):
         ({"target": ("source=human", "source=bot0", "source=bot1")}, "matches all 120 rows"),
         ({"target": ("source",)}, "--target takes COLUMN=VALUE"),
         ({"target": ()}, "say which samples are target samples"),
+        ({"target_file": Path("rows.jsonl")}, "--target and --target-file both say which samples"),
         ({"text": ()}, "name a text column"),
         ({"folds": 50}, "40 target samples cannot fill 50 folds"),
         ({"out": Path("o.csv")}, "the output has the input's format"),

@@ -79,7 +79,9 @@ def check_choices(options: WeighOptions) -> None:
     options : WeighOptions
         From the command line.
     """
-    if bool(options.target) == (options.target_file is not None):
+    if options.target and options.target_file is not None:
+        raise InputError("--target and --target-file both say which samples are target samples; give one of them")
+    if not options.target and options.target_file is None:
         raise InputError("say which samples are target samples: --target COLUMN=VALUE or --target-file FILE")
     if options.pool and options.target_file is not None:
         raise InputError("--pool is for --target; with --target-file INPUT is one pool already")
