@@ -112,7 +112,7 @@ class RobustConfig:
                 raise ValueError("a schedule goes between two finite amounts; give a finite penalty, radius or level")
             self._check(dict.fromkeys(given, self.final))
         if self.scope == "running" and (
-            self.objective not in ("kl_dro", "dora") or self.penalty in (None, 0.0, math.inf)
+            self.objective not in ("kl_dro", "dora") or self.penalty in (None, 0.0, math.inf) or self.final == 0.0
         ):
             raise ValueError("scope 'running' is for 'kl_dro' and 'dora' with a penalty that is positive and finite")
 

@@ -96,6 +96,10 @@ def test_a_running_shift_is_that_of_the_data_in_the_end():
         ({"objective": "cvar", "target_ess": 0.5}, "'cvar'"),
         ({"objective": "cvar", "level": 0.5, "scope": "running"}, "scope 'running' is for 'kl_dro' and 'dora'"),
         ({"objective": "dora", "penalty": 1.0, "scope": "running", "memory": 1.0}, "memory is 1.0"),
+        (
+            {"objective": "dora", "penalty": 1.0, "scope": "running", "schedule": "linear", "final": 0.0},
+            "with a penalty that is positive",
+        ),
     ],
 )
 def test_wrong_configs_say_what_is_wanted(config, message):
