@@ -280,6 +280,21 @@ def test_the_least_penalties_give_the_largest_loss(divergence, dtype, share, sca
     np.testing.assert_allclose([found.value, found.shift], 3 * 10.0**scale, rtol=8 * float(info.eps))
 
 
+@pytest.mark.parametrize("divergence", DIVERGENCES, ids=repr)
+@given(st.sampled_from(["float32", "float64"]), st.floats(-30.0, 30.0), st.floats(-6.0, 30.0), st.integers(0, 2))
+def test_rows_with_a_bad_value_are_not_computed_with(divergence, dtype, scale, exponent, wrong):
+    """Their amount may be out of all proportion to their losses: nothing is to overflow on the way to NaN."""
+    losses, prior = np.array([0.0, 1.0, 2.5, -1.0]) * 10.0**scale, np.ones(4)
+    amount = math.nan if wrong == 0 else 10.0**exponent
+    if wrong > 0:
+        (losses if wrong == 1 else prior)[1] = math.nan
+    losses, prior = losses.astype(dtype), prior.astype(dtype)
+    for verb in (cp.penalized, cp.constrained):
+        found = verb(losses, divergence, amount, prior=prior)
+        assert int(found.status) >= cp.Status.NAN_LOSS and np.isnan(found.weights).all()
+    assert int(cp.cvar(losses, 0.0 if wrong == 0 else 0.5, prior=prior, smoothing=10.0**exponent).status) >= 3
+
+
 @given(st.sampled_from(SMOOTH), st.sampled_from(["float32", "float64"]), st.floats(2.0, 18.0))
 def test_penalties_of_many_ranges_have_the_mean_as_shift(divergence, dtype, exponent):
     penalty = 10.0**exponent

@@ -79,8 +79,8 @@ def penalized(
     lam = xp.where(lam > 0, xp.maximum(lam, least), lam)
     saturated = (lam == 0) | (problem.infinite & (problem.amount < xp.inf))
     # so far above the range that weights are the prior to rounding, and that rounding them costs more than they gain
-    uniform = lam > float(xp.finfo(lam.dtype).eps) ** -1.25
-    done = saturated | uniform | (problem.status > 0)
+    uniform = (lam > float(xp.finfo(lam.dtype).eps) ** -1.25) | (problem.status > 0)
+    done = saturated | uniform
     if isinstance(divergence, TotalVariation):
         answer = _move_mass(problem.p * xp.astype(problem.x > lam, problem.p.dtype), problem, lam)
     elif isinstance(divergence, Power):
@@ -153,8 +153,8 @@ def constrained(
     problem = pose(losses, prior, radius, "radius", all_reduce)
     xp, rho = problem.xp, problem.amount
     saturated = saturates(problem, divergence)
-    uniform = rho < float(xp.finfo(rho.dtype).smallest_normal)
-    done = saturated | uniform | (problem.status > 0)
+    uniform = (rho < float(xp.finfo(rho.dtype).smallest_normal)) | (problem.status > 0)
+    done = saturated | uniform
     rho = xp.where(saturated | uniform, 1.0, rho)
     if isinstance(divergence, TotalVariation):
         kept, last = fill(problem, 1 - rho, done)
@@ -224,14 +224,13 @@ def cvar(
     problem = pose(losses, prior, level, "level", all_reduce)
     xp, alpha = problem.xp, problem.amount
     lam = scaled(problem, xp.zeros_like(alpha) + float(smoothing))
-    uniform = (alpha == 1) | (lam == xp.inf)
-    done = uniform | (problem.status > 0)
-    filled, last = fill(problem, alpha, done)
+    uniform = (alpha == 1) | (lam == xp.inf) | (problem.status > 0)
+    filled, last = fill(problem, alpha, uniform)
     (total,) = problem.reduce.sum(filled)
     filled /= xp.where(total > 0, total, 1.0)
     q, shift = filled, last
     if smoothing > 0:
-        smooth, smooth_shift = capped_tilt(problem, alpha, last, lam, done | (lam == 0))
+        smooth, smooth_shift = capped_tilt(problem, alpha, last, lam, uniform | (lam == 0))
         q, shift = xp.where(lam > 0, smooth, q), xp.where(lam > 0, smooth_shift, shift)
     spent = divergence_of(problem, KL(), xp.where(uniform, problem.p, q)) if smoothing > 0 else xp.zeros_like(lam)
     bounded = xp.where(lam < xp.inf, lam, 0.0)
