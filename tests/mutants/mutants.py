@@ -261,8 +261,8 @@ MUTANTS = {
     "robust DPO biased": ("presets/label_noise.py", "(1.0 - 2.0 * epsilon)\n    slopes", "1.0\n    slopes"),
     "ROPO without its scale": (
         "presets/label_noise.py",
-        "scale = 4.0 * a / (1.0 + a) ** 2",
-        "scale = 4.0 * a / (1.0 + a)",
+        "first, second = 4.0 * share / (1.0 + a), 4.0 * share * share",
+        "first, second = 1.0, a",
     ),
     "posterior without its prior": ("presets/label_noise.py", "+ xp.log(safe) - xp.log(1.0 - safe)", ""),
     # without sources, shares or a fixed policy
