@@ -193,7 +193,7 @@ MUTANTS = {
     "caps forgotten": ("ratios/model.py", "return mean if model.cap is None else", "return mean if True else"),
     "kernels beside Gaussians": ("ratios/select.py", "BUMPS_SHARE = 0.5", "BUMPS_SHARE = 1.0"),
     "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
-    "few rows taken at their word": ("ratios/select.py", "if min(n_t, n_s) < FEWEST or not clear:", "if not clear:"),
+    "few rows taken at their word": ("ratios/select.py", "(min(n_t, n_s) < FEWEST or not clear)", "not clear"),
     "averages by log loss alone": ("ratios/select.py", "{name: _relative_losses(xp", "{name: _losses(xp"),
     "fewest features forgotten": ("ratios/grids.py", "min(alike, key=complexity.__getitem__)", "best"),
     "compared as if unpaired": (
@@ -215,7 +215,10 @@ MUTANTS = {
         "_derivatives(xp, shards, norm, theta)\n    values",
         "_derivatives(xp, shards, 0 * norm, theta)\n    values",
     ),
-    "heavy tails taken for Gaussian": ("ratios/gaussian.py", "KURTOSIS = 2.0", "KURTOSIS = 1e9"),
+    "heavy tails taken for Gaussian": ("ratios/normality.py", "KURTOSIS = 2.0", "KURTOSIS = 1e9"),
+    "mixtures taken for Gaussian": ("ratios/normality.py", "_tail(xp, z) > LEVEL", "_tail(xp, z) >= 0"),
+    "criterion of many rows": ("ratios/normality.py", "(rows + means) / left", "(1 + means / rows)"),
+    "Gaussians never alone": ("ratios/select.py", "    if formed:\n", "    if not True:\n"),
     "columns of noise in the ridge": (
         "ratios/methods.py",
         "features.scale / relevance(",

@@ -20,8 +20,6 @@ ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients."""
 FEW = 50
 """Rows of the smaller sample from which covariances of its own are a tilt's."""
-KURTOSIS = 2.0
-"""Standard errors by which the kurtosis of Gaussian samples may be off."""
 
 
 @on_host
@@ -42,7 +40,7 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     shared : bool
         Whether both have one covariance; then log r is linear.
     independent : bool
-        Whether features are independent in both samples; then log r holds no products of two.
+        Whether features are independent in both samples; then log r holds no products of two different ones.
 
     Returns
     -------
@@ -69,8 +67,8 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     xp, target, train = samples(target, train)
     warn_disjoint(xp, target, train)
     features = linear_features(target=target, train=train, degree=1 if shared else 2)
-    moments = _both_moments(xp, features, target, train)
-    theta = _shared(xp, *moments) if shared else _separate(xp, *moments, independent=independent)
+    moments = both_moments(xp, features, target, train)
+    theta = (_shared if shared else _separate)(xp, *moments, independent=independent)
     zero = xp.zeros_like(theta[0])
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
 
@@ -83,7 +81,7 @@ def gaussian_noise(xp: Any, model: Ratio, target: Array, train: Array, *, indepe
     over the rows of both, for the covariance.
     """
     features = model.features or linear_features(target=target, train=train)
-    t, s, pooled, free = _both_moments(xp, features, target, train)
+    t, s, pooled, free = both_moments(xp, features, target, train)
     if features.kind == "quadratic":
         covariances = _drawn(xp, t, s, pooled, free, independent=independent)
         return xp.stack(
@@ -94,22 +92,6 @@ def gaussian_noise(xp: Any, model: Ratio, target: Array, train: Array, *, indepe
     root = xp.matrix_transpose(vectors / xp.sqrt(xp.maximum(values, xp.zeros_like(values) + floor)))
     parts = [xp.concat([-xp.matmul(root, x.mean[:, None]), root], axis=1) / math.sqrt(x.rows) for x in (t, s)]
     return xp.concat([*parts, model.coefficients[None, :] * math.sqrt(2 / (t.rows + s.rows))], axis=0)
-
-
-def looks_gaussian(xp: Any, target: Array, train: Array) -> bool:
-    """Say whether Mardia's kurtosis, the mean of m⁴, is within two standard errors of a Gaussian's in both samples."""
-    features = linear_features(target=target, train=train)
-    for x in (target, train):
-        sample = _moments(xp, (x - features.shift) / features.scale)
-        values, vectors = xp.linalg.eigh(sample.covariance)
-        varies = values > 1e-9 * xp.max(values)
-        d = int(xp.sum(xp.astype(varies, _xp.integer(xp, values))))
-        scale = xp.where(varies, 1 / xp.sqrt(xp.where(varies, values, xp.ones_like(values))), xp.zeros_like(values))
-        off = xp.matmul((x - features.shift) / features.scale - sample.mean, vectors) * scale
-        kurtosis = float(xp.mean(xp.sum(off * off, axis=1) ** 2))
-        if not abs(kurtosis - d * (d + 2)) <= KURTOSIS * math.sqrt(8 * d * (d + 2) / sample.rows):
-            return False
-    return True
 
 
 def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts) -> Tilts | None:
@@ -148,7 +130,7 @@ def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: 
     if kind == "student":
         tails = student_tails(xp, features, target, train)
         return features._replace(tails=tails, share=features.bandwidth * 0 + share)
-    moments = _both_moments(xp, features, target, train)
+    moments = both_moments(xp, features, target, train)
     tilts = _shared(xp, *moments)[None, :]
     if kind == "all":
         found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
@@ -163,7 +145,7 @@ class _Sample(NamedTuple):
     covariance: Array
 
 
-def _both_moments(xp: Any, features: Features, target: Array, train: Array) -> tuple[_Sample, _Sample, Array, Array]:
+def both_moments(xp: Any, features: Features, target: Array, train: Array) -> tuple[_Sample, _Sample, Array, Array]:
     """Moments of both scaled samples, their pooled covariance and a diagonal of 1 where columns are constant in both.
 
     Such a column gets any variance: its mean differs by nothing.
@@ -176,8 +158,10 @@ def _both_moments(xp: Any, features: Features, target: Array, train: Array) -> t
     return t, s, pooled + 1e-6 * eye * variance + free, free
 
 
-def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array) -> Array:
+def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool = False) -> Array:
     """Coefficients over 1 and z for Gaussians of one covariance."""
+    if independent:
+        pooled = pooled * xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
     slope = xp.linalg.solve(pooled, (t.mean - s.mean)[:, None])[:, 0]
     return xp.concat([-xp.sum(slope * (t.mean + s.mean))[None] / 2, slope], axis=0)
 

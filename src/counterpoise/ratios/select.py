@@ -11,9 +11,10 @@ from .._types import Array
 from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
-from .gaussian import FEW, looks_gaussian
+from .gaussian import FEW
 from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
+from .normality import gaussian_shares, look_gaussian
 from .samples import APART, hardly_overlap, number_of_folds, samples, warn, whole
 from .ulsif import RELATIVE
 
@@ -21,8 +22,6 @@ __all__ = ["fit_ratio"]
 
 FEWEST = 25
 """Rows of the smaller sample from which a ratio is taken whole, if its log loss is clear."""
-FORMS = 2000
-"""Rows of the smaller sample from which a Gaussian's kurtosis leaves Gaussians alone: fewer do not tell it so well."""
 NEAR = 1.0
 """Standard errors of the difference within which methods count as equally good, and are averaged."""
 BUMPS_SHARE = 0.5
@@ -62,16 +61,17 @@ def fit_ratio(
     the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
     that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
     Where Gaussians or Student's t (the first four methods) are among them, they and logistic regression get half of
-    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are; or all of it,
-    where from 2,000 rows of each sample on the kurtosis of both is within two standard errors of a Gaussian's.
+    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are. Where neither
+    sample's kurtosis nor the test of Henze and Zirkler speaks against Gaussians (of at least 100 rows in the larger
+    sample, 15 in the smaller one), the average is that of Gaussians alone, by their corrected AIC; so is r = 1's share.
     Student's t takes the place of Gaussians where a column's tails are heavier. Of Gaussians and
     logistic regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by
     chance is drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1:
     there is no shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two
     and a half standard errors above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins
-    where the log loss is not as clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are
-    cut at the largest one of a held-out target row, or lower down if that brings the held-out squared loss,
-    ½E_train[r²] − E_target[r], down by a standard error.
+    where the log loss is not as clear, with fewer than 25 always, and logarithms count as they are, unless the samples
+    look Gaussian. Last, ratios are cut at the largest one of a held-out target row, or lower down if that brings the
+    held-out squared loss, ½E_train[r²] − E_target[r], down by a standard error.
 
     Parameters
     ----------
@@ -86,7 +86,8 @@ def fit_ratio(
         ``"logistic"`` bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`.
         Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
         outnumber a quarter of the rows, these and ``"discriminant"`` where a sample has fewer than 50 rows or features
-        outnumber half of all rows, and ``"kernel"`` where the two together have fewer than 1,000.
+        outnumber half of all rows, and ``"kernel"`` where the two together have fewer than 1,000; samples that look
+        Gaussian need no 50 rows.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
@@ -126,22 +127,27 @@ def fit_ratio(
             f"target has {n_t} rows and train {n_s}; comparing methods holds rows out and needs two of each. Pass "
             "method='discriminant' or another one"
         )
-    folds = number_of_folds(folds, target, train)
-    few = min(n_t, n_s) < FEW
+    return _averaged_methods(xp, target, train, number_of_folds(folds, target, train), seed)
+
+
+def _averaged_methods(xp: Any, target: Array, train: Array, folds: int, seed: int) -> Ratio:
+    """Compare methods on rows held out and average those that are as good as the best, or say that r = 1."""
+    n_t, n_s = int(target.shape[0]), int(train.shape[0])
+    few, formed = min(n_t, n_s) < FEW, look_gaussian(xp, target, train)
     fits: dict[str, Ratio] = {}
     logs = {"one": (xp.zeros_like(target[:, 0]), xp.zeros_like(train[:, 0]))}
-    for name in compared(xp, target, train):
-        fits[name], *found = _fit_and_hold_out(name, target, train, folds, seed, few=few)
+    for name in compared(xp, target, train, formed=formed):
+        fits[name], *found = _fit_and_hold_out(name, target, train, folds, seed, few=few and not formed)
         at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found)
         logs[name] = at_t, at_s
     losses = {name: _losses(xp, *found) for name, found in logs.items()}
     comparison = _compare(xp, losses)
-    halves = [losses, {name: _relative_losses(xp, *found) for name, found in logs.items()}]
-    if min(n_t, n_s) >= FORMS and set(MOMENTS) & set(_shares(xp, losses)) and looks_gaussian(xp, target, train):
-        halves = [{name: half[name] for name in ("one", *MOMENTS) if name in half} for half in halves]
-    weighed = [_shares(xp, half) for half in halves]
-    near = [name for name in fits if any(name in half for half in weighed)]
-    shares = {name: sum(half.get(name, 0.0) for half in weighed) / 2 for name in near}
+    shares = _shares_by_losses(xp, losses, logs, fits)
+    formed = formed and not set(shares).isdisjoint(MOMENTS)
+    if formed:
+        shares = gaussian_shares(xp, target, train, fits)
+    if not shares:
+        return _constant(xp, target, train)._replace(comparison=comparison)
     at_t, at_s = (sum(share * logs[name][side] for name, share in shares.items()) for side in (0, 1))
     area, error = two_sample_auc(at_t, at_s)
     if float(area) >= APART:
@@ -150,12 +156,22 @@ def fit_ratio(
     if not (few or clear or float(area) - 0.5 > SURE * float(error)):
         return _constant(xp, target, train)._replace(comparison=comparison)
     power = 1.0
-    if min(n_t, n_s) < FEWEST or not clear:
+    if not formed and (min(n_t, n_s) < FEWEST or not clear):
         number = 1 / sum(share**2 for share in shares.values())
         power = number / (number + 1)
     cap = _cap(xp, power * at_t, power * at_s)
     shares = {name: power * share for name, share in shares.items()}
     return _averaged(xp, fits, shares, cap)._replace(comparison=comparison)
+
+
+def _shares_by_losses(
+    xp: Any, losses: dict[str, Array], logs: dict[str, tuple[Array, Array]], fits: dict[str, Ratio]
+) -> dict[str, float]:
+    """Average the shares by log loss and by the squared loss of the relative ratio."""
+    halves = [losses, {name: _relative_losses(xp, *found) for name, found in logs.items()}]
+    weighed = [_shares(xp, half) for half in halves]
+    near = [name for name in fits if any(name in half for half in weighed)]
+    return {name: sum(half.get(name, 0.0) for half in weighed) / 2 for name in near}
 
 
 def _fit_and_hold_out(
