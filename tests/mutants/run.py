@@ -1,8 +1,6 @@
-"""Plant every mutant, one at a time, in a copy of the core, and see the suite notice: exit status 1 if one lives.
+"""Plant every mutant, one at a time, in a copy of the core, and see the suite notice: exit status 1 if one lives."""
 
-python tests/mutants/run.py [part of a name ...]
-"""
-
+import argparse
 import os
 import shutil
 import subprocess
@@ -92,7 +90,12 @@ def killed_by(name: str | None) -> str:
 
 def main() -> None:
     """Print a line per mutant."""
-    wanted = [name for name in MUTANTS if not sys.argv[1:] or any(part in name for part in sys.argv[1:])]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="part of the names of those to plant; all by default")
+    parts = parser.parse_args().parts
+    wanted = [name for name in MUTANTS if not parts or any(part in name for part in parts)]
+    if not wanted:
+        parser.error(f"no mutant's name holds {' or '.join(map(repr, parts))}")
     if (noticed := killed_by(None)) != "":
         raise SystemExit(f"the suite fails without a mutant: {noticed}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
