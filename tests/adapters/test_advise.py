@@ -12,6 +12,7 @@ from counterpoise_adapters.advise._advice import DEFAULTS, STEPS, choose, score_
 from counterpoise_adapters.advise._candidates import ARMS, CANDIDATES, held_out_margins, tilt_of
 from counterpoise_adapters.advise._data import prepare
 from counterpoise_adapters.advise._linear import Tilt, fit_linear, log_loss
+from counterpoise_adapters.advise._sentences import _of_scores
 from counterpoise_adapters.cli.arms import ARMS as COMPARED
 from counterpoise_adapters.cli.policy import fit_policy
 from counterpoise_adapters.cli.worlds import BIASED, SAME, draw_pairs
@@ -125,6 +126,15 @@ def score_of(arm, log_loss=0.6, lead=0.0, lead_error=0.0):
 
 
 ALIKE, DIFFERENT = (LabelBias(1.0, p, 1.0, 999) for p in (0.05, 0.049))
+
+
+def test_a_gain_that_is_told_is_no_zero():
+    plain, better = (
+        Score(candidate, loss, 1.0, 3e-4 - loss, 2e-5, 0.0, 0.0)
+        for candidate, loss in zip(CANDIDATES[:2], (3e-4, 1e-4), strict=True)
+    )
+    assert "2e-04 ± 2e-05 below plain training's 3e-04" in _of_scores(better, (plain, better))
+    assert "less log-loss on held-out target rows than plain training's 3e-04." in _of_scores(plain, (plain, plain))
 
 
 def test_the_best_default_is_left_only_for_a_lead_beyond_doubt():

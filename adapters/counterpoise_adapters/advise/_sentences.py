@@ -122,19 +122,24 @@ def reasons_for(chosen: Score, scores: tuple[Score, ...], found: Evidence) -> tu
 
 
 def _of_scores(chosen: Score, scores: tuple[Score, ...]) -> str:
-    plain = scores[0]
-    if chosen is not plain:
+    erm, plain = scores[0], f"plain training's {_nats(scores[0].log_loss)}"
+    if chosen is not erm:
         return (
-            f"On held-out target rows its log-loss is {chosen.gain:.3f} ± {chosen.standard_error:.3f} below plain "
-            f"training's {plain.log_loss:.3f} (one standard error)."
+            f"On held-out target rows its log-loss is {_nats(chosen.gain)} ± {_nats(chosen.standard_error)} below "
+            f"{plain} (one standard error)."
         )
     best = max(scores[1:], key=lambda score: score.gain)
     if best.gain <= 0.0:
-        return f"No other way has less log-loss on held-out target rows than plain training's {plain.log_loss:.3f}."
+        return f"No other way has less log-loss on held-out target rows than {plain}."
     return (
-        f"The best of the others, {best.candidate.arm}, gains {best.gain:.3f} ± {best.standard_error:.3f} in log-loss "
-        f"on held-out target rows over plain training's {plain.log_loss:.3f}: too little to be told from luck."
+        f"The best of the others, {best.candidate.arm}, gains {_nats(best.gain)} ± {_nats(best.standard_error)} in "
+        f"log-loss on held-out target rows over {plain}: too little to be told from luck."
     )
+
+
+def _nats(amount: float) -> str:
+    """Three decimals, or one digit of what they would round to nothing: a gain that is told is no zero."""
+    return f"{amount:.3f}" if abs(amount) >= 5e-4 or amount == 0 else f"{amount:.0e}"
 
 
 def _of_labels(bias: LabelBias) -> str:
