@@ -150,8 +150,8 @@ MUTANTS = {
     "tilts believed for nothing": ("ratios/ulsif.py", "-0.5 - optimism(base, max(alpha, RELATIVE), n_t, n_s)", "-0.5"),
     "tilts of all rows held out": (
         "ratios/kliep.py",
-        "with_tilts(xp, features, kept_t, kept_s, share, tilted)",
-        "with_tilts(xp, features, target, train, share, tilted)",
+        "tilted(features, kept_t, kept_s)",
+        "tilted(features, target, train)",
     ),
     "class sizes left in": ("ratios/logistic.py", "math.log(n_t / n_s), all_reduce)", "0.0, all_reduce)"),
     "shards not added up": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -116,8 +116,8 @@ def fit_kliep(
     tolerance = _xp.number("tolerance", tolerance, lambda v: 0.0 < v < math.inf, "a positive number of nats")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
-    tilted = kind_of_tilts(xp, target, train, tilts) if features is None else None
-    share = _share(int(target.shape[0]), int(train.shape[0]))
+    kind = kind_of_tilts(xp, target, train, tilts) if features is None else None
+    tilted = partial(with_tilts, xp, share=_share(int(target.shape[0]), int(train.shape[0])), kind=kind)
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")
     scores = None
@@ -126,17 +126,17 @@ def fit_kliep(
             xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), SELECTION_ROWS, seed), x), axis=0) for x in (target, train)
         )
         folds = number_of_folds(folds, pool_t, pool_s)
-        held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted=tilted, share=share)]
+        held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted)]
         left = [_held_out_losses(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
         of_t, of_s = (xp.stack(parts, axis=1) for parts in zip(*left, strict=True))
         judged = judge(xp, of_t, of_s, [-s for s in sigmas])
         scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss in judged.losses])
         if unseen(judged, 0.0, int(target.shape[0]), int(train.shape[0])):
-            sigmas, tilted = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)], None
+            sigmas = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)]
+            tilted = partial(tilted, kind=None)
         else:
             sigmas = [sigmas[judged.chosen]]
-    bumps = with_bandwidth(base, sigmas[0])
-    bumps = with_tilts(xp, bumps, target, train, share, tilted)
+    bumps = tilted(with_bandwidth(base, sigmas[0]), target, train)
     blocks = blocks_of(xp, bumps, target)
     mean = _train_mean(xp, bumps, train, all_reduce)
     if not bool(xp.any(mean[1:] < xp.inf)):
@@ -263,19 +263,11 @@ class _Fold(NamedTuple):
 
 
 def _folds(
-    xp: Any,
-    features: Features,
-    target: Array,
-    train: Array,
-    folds: int,
-    seed: int,
-    *,
-    tilted: Tilts | None,
-    share: float,
+    xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, tilted: Callable[..., Features]
 ) -> Iterator[_Fold]:
     for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
-        alone = with_tilts(xp, features, kept_t, kept_s, share, tilted)
+        alone = tilted(features, kept_t, kept_s)
         alone = alone._replace(centres=features.centres[:0, :])
         yield _Fold(rows, (mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]))
 

@@ -87,7 +87,7 @@ def gaussian_shares(xp: Any, target: Array, train: Array, names: Iterable[str]) 
     features = linear_features(target=target, train=train)
     t, s, pooled, free = both_moments(xp, features, target, train)
     apart, rows = t.mean - s.mean, t.rows + s.rows
-    lift = pooled - (t.rows * t.covariance + s.rows * s.covariance) / rows
+    lift = pooled - (t.rows * t.covariance + s.rows * s.covariance) / rows  # what keeps it regular, for all of them
     of_t, of_s = t.covariance + lift, s.covariance + lift
     one = pooled + apart[:, None] * apart[None, :] * (t.rows * s.rows / rows**2)
     fixed = round(float(xp.sum(free)))

@@ -61,17 +61,19 @@ def fit_ratio(
     the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
     that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
     Where Gaussians or Student's t (the first four methods) are among them, they and logistic regression get half of
-    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are. Where neither
-    sample's kurtosis nor the test of Henze and Zirkler speaks against Gaussians (of at least 100 rows in the larger
-    sample, 15 in the smaller one), the average is that of Gaussians alone, by their corrected AIC; so is r = 1's share.
-    Student's t takes the place of Gaussians where a column's tails are heavier. Of Gaussians and
-    logistic regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by
-    chance is drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1:
-    there is no shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two
-    and a half standard errors above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins
-    where the log loss is not as clear, with fewer than 25 always, and logarithms count as they are, unless the samples
-    look Gaussian. Last, ratios are cut at the largest one of a held-out target row, or lower down if that brings the
-    held-out squared loss, ½E_train[r²] − E_target[r], down by a standard error.
+    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are. Student's t
+    takes the place of Gaussians where a column's tails are heavier. Of Gaussians and logistic regression log r counts
+    as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by chance is drawn towards 1. If the
+    best does not beat r = 1 by two standard errors of the log loss, the ratio is 1: there is no shift to be seen;
+    unless the average still ranks held-out target rows above training rows, its AUC two and a half standard errors
+    above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins where the log loss is not as
+    clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are cut at the largest one of a
+    held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] − E_target[r], down by a
+    standard error.
+
+    Samples look Gaussian where neither's kurtosis nor the test of Henze and Zirkler speaks against it; that asks for
+    100 rows of the larger one, 30 for each column, and 15 of the smaller one, 5 for each column. Then, if Gaussians are
+    among the methods to be averaged, they are all of it: their shares, and that of r = 1, are by their corrected AIC.
 
     Parameters
     ----------
