@@ -184,6 +184,13 @@ MUTANTS = {
         "pooled, covariances",
     ),
     "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
+    "columns of noise by their number": ("ratios/samples.py", "if not bool(above <= 2 * error):", "if True:"),
+    "thin shifts taken for noise": ("ratios/samples.py", "if not bool(above <= 2 * error):", "if False:"),
+    "columns found by held-out rows": (
+        "ratios/methods.py",
+        "_by_relevance(xp, kept_t, kept_s)",
+        "_by_relevance(xp, target, train)",
+    ),
     "spreads not looked at": ("ratios/samples.py", "((means, variances), zip(", "((means, means), zip("),
     "half precision cut by its own power": ("ratios/model.py", "if xp.finfo(dtype).bits > 16 else", "if True else"),
     "samples never apart": ("ratios/samples.py", "gap > 3 * xp.max(", "gap > 300 * xp.max("),
@@ -194,7 +201,11 @@ MUTANTS = {
     "kernels beside Gaussians": ("ratios/select.py", "BUMPS_SHARE = 0.5", "BUMPS_SHARE = 1.0"),
     "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
     "few rows taken at their word": ("ratios/select.py", "(min(n_t, n_s) < FEWEST or not clear)", "not clear"),
-    "averages by log loss alone": ("ratios/select.py", "{name: _relative_losses(xp", "{name: _losses(xp"),
+    "averages by log loss alone": (
+        "ratios/select.py",
+        "_relative_losses(xp, *found)",
+        "log_losses(xp, *found, *next(iter(logs.values())))",
+    ),
     "fewest features forgotten": ("ratios/grids.py", "min(alike, key=complexity.__getitem__)", "best"),
     "compared as if unpaired": (
         "ratios/grids.py",

@@ -78,7 +78,8 @@ def gaussian_features(
     """Prepare Gaussian bumps at target rows, where the ratio is large: exp(−‖z − c‖²/2σ²), and a constant.
 
     Columns in which the samples hardly differ, in standard errors of their means and variances, get a larger scale, so
-    that distances are those of the others.
+    that distances are those of the others. However many columns do not differ, neither by themselves nor together, they
+    get no more of squared distances than by chance they may hide, in proportion to what is seen in the others.
 
     Parameters
     ----------

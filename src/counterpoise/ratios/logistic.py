@@ -115,9 +115,22 @@ def fit_logistic(
     chosen = at(sigmas[s])
     polish = partial(_derivatives, xp, chosen, chosen.norm * lambdas[p])
     theta, gap = minimise(xp, polish, fits[s][p][0], tolerance=polished)
-    theta = xp.concat([theta[:1] - chosen.offset, theta[1:]], axis=0)
+    model = _model(xp, with_bandwidth(base, sigmas[s]), chosen, theta, lambdas[p], gap)
+    return model._replace(scores=scores)
+
+
+def penalty_path(xp: Any, features: Features, target: Array, train: Array, penalties: Sequence[float]) -> list[Ratio]:
+    """Fit every penalty, each from the coefficients of the next larger one; no losses, no polish."""
+    shards = _shards(xp, features, target, train, None, float(features.bandwidth))
+    path = _path(xp, shards, penalties, None, scored=False)
+    return [_model(xp, features, shards, theta, lam, gap) for lam, (theta, gap, _) in zip(penalties, path, strict=True)]
+
+
+def _model(xp: Any, features: Features, shards: _Shards, theta: Array, penalty: float, gap: Array) -> Ratio:
+    """Take the class sizes out."""
     zero = xp.zeros_like(gap)
-    return Ratio("logistic", with_bandwidth(base, sigmas[s]), theta, 0.0, zero + lambdas[p], gap, scores)
+    theta = xp.concat([theta[:1] - shards.offset, theta[1:]], axis=0)
+    return Ratio("logistic", features, theta, 0.0, zero + penalty, gap, None)
 
 
 def _resumed(start: Ratio, features: Any, penalty: Any) -> tuple[Features, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from .._types import Array
 from .features import Features, linear_features
 from .gaussian import FEW, Tilts, fit_gaussian, gaussian_noise
+from .grids import best_of, grid
 from .kliep import fit_kliep
-from .logistic import fit_logistic, logistic_noise
-from .model import Ratio
-from .samples import relevance, samples
+from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path
+from .model import Ratio, log_ratio
+from .samples import number_of_folds, relevance, samples, split, whole
 from .student import fit_student, has_heavy_tails
 from .ulsif import fit_ulsif
 
@@ -27,13 +29,48 @@ def _fit_rulsif(*, target: Array, train: Array, **options: Any) -> Ratio:
     return _alone(fit_ulsif(target=target, train=train, alpha=ALPHA, **options))
 
 
-def _fit_logistic(*, target: Array, train: Array, **options: Any) -> Ratio:
-    """Fit logistic regression whose ridge bears more on columns in which the samples hardly differ."""
+def _fit_logistic(*, target: Array, train: Array, penalty: float | None = None, seed: int = 0) -> Ratio:
+    """Fit logistic regression whose ridge bears more on columns in which the samples hardly differ.
+
+    Its penalty is chosen by five folds in which these columns are found anew: those that held-out rows helped to find
+    would flatter them. A sample of one row cannot be held out so.
+    """
     xp, target, train = samples(target, train)
+    scores, features = None, _by_relevance(xp, target, train)
+    if penalty is None and min(int(target.shape[0]), int(train.shape[0])) > 1:
+        found = _held_out_losses(xp, target, train, seed)
+        (_, best), scores = best_of([found]), grid(xp, features.shift, [float(features.bandwidth)], PENALTIES, [found])
+        penalty = PENALTIES[best]
+    model = fit_logistic(target=target, train=train, features=features, penalty=penalty, seed=seed)
+    return model if scores is None else model._replace(scores=scores)
+
+
+def _by_relevance(xp: Any, target: Array, train: Array) -> Features:
     features = linear_features(target=target, train=train)
     z = [(x - features.shift) / features.scale for x in (target, train)]
-    features = features._replace(scale=features.scale / relevance(xp, *z))
-    return fit_logistic(target=target, train=train, features=features, **options)
+    return features._replace(scale=features.scale / relevance(xp, *z))
+
+
+def _held_out_losses(xp: Any, target: Array, train: Array, seed: int) -> list[float]:
+    """Mean log loss of held-out rows for every penalty."""
+    folds, of_rows = number_of_folds(None, target, train), []
+    for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
+        (kept_t, kept_s), held = (
+            [xp.take(x, of[side], axis=0) for x, of in zip((target, train), rows, strict=True)] for side in (0, 1)
+        )
+        path = penalty_path(xp, _by_relevance(xp, kept_t, kept_s), kept_t, kept_s, PENALTIES)
+        logs = [[log_ratio(model, x) for x in held] for model in path]
+        of_rows.append(xp.stack([log_losses(xp, at_t, at_s, target, train) for at_t, at_s in logs], axis=1))
+    mean = xp.mean(xp.concat(of_rows, axis=0), axis=0)
+    losses = [float(mean[k]) for k in range(len(PENALTIES))]
+    return [loss if math.isfinite(loss) else math.inf for loss in losses]
+
+
+def log_losses(xp: Any, at_target: Array, at_train: Array, target: Array, train: Array) -> Array:
+    """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
+    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
+    margin = xp.concat([-(at_target + offset), at_train + offset], axis=0)
+    return xp.maximum(margin, xp.zeros_like(margin)) + xp.log1p(xp.exp(-xp.abs(margin)))
 
 
 def _alone(model: Ratio) -> Ratio:

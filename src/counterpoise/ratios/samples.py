@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import warnings
@@ -16,6 +17,8 @@ CHUNK = 8192
 """Rows that are turned into features at once."""
 APART = 0.99
 """Area under the ROC curve from which the samples hardly overlap."""
+NIL, NIL_ERROR = 1 + 2 / math.pi, math.sqrt(2 + 4 / math.pi - 4 / math.pi**2)
+"""Mean and standard deviation of the larger of two squared standard normals."""
 
 
 def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
@@ -109,8 +112,18 @@ def relevance(xp: Any, target: Array, train: Array) -> Array:
 
     With a the larger of two differences in standard errors, of means and of variances: (a + 1)/(max a − 1), at most 1.
     A column whose difference may be as large as the largest one, by a standard error of each, counts in full; one that
-    does not differ gets little of a distance, so that the ratio does not have to be found among columns of noise.
+    does not differ gets little of a distance, so that the ratio does not have to be found among columns of noise. Where
+    these are many, they get less of it: see `_held_down`.
     """
+    found = _differences(xp, target, train)
+    most = xp.max(found)
+    if not bool(most > 2):
+        return xp.ones_like(found)
+    return _held_down(xp, xp.minimum((found + 1) / (most - 1), xp.ones_like(found)), found)
+
+
+def _differences(xp: Any, target: Array, train: Array) -> Array:
+    """Larger of two differences of every column, of means and of variances, in standard errors."""
     means, variances, errors = [], [], []
     for x in (target, train):
         n, mean = int(x.shape[0]), xp.mean(x, axis=0)
@@ -126,10 +139,30 @@ def relevance(xp: Any, target: Array, train: Array) -> Array:
         ratio = square / xp.where(known, error, xp.ones_like(error))
         ratio = xp.where(known, ratio, xp.where(square > 0, xp.zeros_like(ratio) + 1e6, xp.zeros_like(ratio)))
         found = xp.maximum(found, xp.sqrt(ratio))
-    most = xp.max(found)
-    if not bool(most > 2):
-        return xp.ones_like(found)
-    return xp.minimum((found + 1) / (most - 1), xp.ones_like(found))
+    return found
+
+
+def _held_down(xp: Any, factors: Array, found: Array) -> Array:
+    """Return smaller factors for columns in which no difference is seen, neither in one nor in all of them together.
+
+    A difference a is seen above √(2 log 2d), which none of 2d exceeds by chance, or hardly. Where there is no shift, a²
+    is 1 + 2/π on average; what the unseen ones sum to above that is seen if it is more than two standard errors. If it
+    is not, it, a standard error and the largest of one column are what they may hide. Squared factors add up to squared
+    distances: those of the unseen columns are to those of the seen ones at most what they may hide is to Σ(a − 1)² of
+    these.
+    """
+    largest = 2 * math.log(2 * int(found.shape[0]))
+    squares, zero = found**2, xp.zeros_like(found)
+    seen = squares > largest
+    above = xp.sum(xp.where(seen, zero, squares - NIL))
+    error = NIL_ERROR * xp.sqrt(xp.sum(xp.where(seen, zero, zero + 1)))
+    if not bool(above <= 2 * error):
+        return factors
+    hidden, shown = xp.maximum(above, zero[0]) + error + largest, xp.sum(xp.where(seen, (found - 1) ** 2, zero))
+    of_seen, of_unseen = (xp.sum(xp.where(seen, of, other)) for of, other in ((factors**2, zero), (zero, factors**2)))
+    if not bool(hidden * of_seen < shown * of_unseen):
+        return factors
+    return xp.where(seen, factors, factors * xp.sqrt(hidden * of_seen / (shown * of_unseen)))
 
 
 def median_distance(xp: Any, target: Array, train: Array, seed: int, most: int = 250) -> Array:

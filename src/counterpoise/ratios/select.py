@@ -12,7 +12,7 @@ from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
 from .gaussian import FEW
-from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
+from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters, log_losses
 from .model import LEAST, Comparison, Ratio
 from .normality import gaussian_shares, look_gaussian
 from .samples import APART, hardly_overlap, number_of_folds, samples, warn, whole
@@ -142,7 +142,7 @@ def _averaged_methods(xp: Any, target: Array, train: Array, folds: int, seed: in
         fits[name], *found = _fit_and_hold_out(name, target, train, folds, seed, few=few and not formed)
         at_t, at_s = (xp.where(v < LEAST, xp.zeros_like(v) + LEAST, v) for v in found)
         logs[name] = at_t, at_s
-    losses = {name: _losses(xp, *found) for name, found in logs.items()}
+    losses = {name: log_losses(xp, *found, target, train) for name, found in logs.items()}
     comparison = _compare(xp, losses)
     shares = _shares_by_losses(xp, losses, logs, fits)
     formed = formed and not set(shares).isdisjoint(MOMENTS)
@@ -205,13 +205,6 @@ def _averaged(xp: Any, fits: dict[str, Ratio], shares: dict[str, float], cap: Ar
     zero = xp.zeros_like(members[0].coefficients[0])
     weights = xp.stack([zero + share for share in shares.values()])
     return Ratio("average", None, weights, 0.0, zero, zero, None, members, cap=cap)
-
-
-def _losses(xp: Any, target: Array, train: Array) -> Array:
-    """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
-    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
-    margin = xp.concat([-(target + offset), train + offset], axis=0)
-    return xp.maximum(margin, xp.zeros_like(margin)) + xp.log1p(xp.exp(-xp.abs(margin)))
 
 
 def _relative_losses(xp: Any, target: Array, train: Array) -> Array:
