@@ -930,14 +930,19 @@ def test_equal_gaussian_samples_have_a_ratio_of_one():
 
 
 def test_few_gaussian_rows_beside_many_get_a_discriminant():
+    own = {"gaussian", "independent", "student"}
     generator = np.random.default_rng(0)
     target, train, x = generator.normal(0.6, 1, (20, 3)), *(generator.normal(size=(n, 3)) for n in (1000, 4000))
     model = cp.fit_ratio(target=target, train=train)
     assert {member.method for member in model.members} == {"gaussian"}
     truth = np.exp(0.6 * x.sum(axis=1) - 0.54)
     assert np.mean((cp.ratio(model, x) - truth) ** 2) / np.mean(truth**2) < 0.3
-    few = cp.fit_ratio(target=target[:14], train=train)
-    assert "discriminant" not in few.comparison.methods
+    few = cp.fit_ratio(target=target[:14], train=train)  # a mean, and no covariance
+    assert set(few.comparison.methods) >= {"discriminant"} and set(few.comparison.methods).isdisjoint(own)
+    back = cp.fit_ratio(target=train, train=target[:14])
+    wide = cp.fit_ratio(target=generator.normal(size=(14, 20)), train=generator.normal(size=(200, 20)))
+    for model in (back, wide):
+        assert set(model.comparison.methods).isdisjoint({"discriminant", *own})
 
 
 def test_gaussians_of_one_covariance_may_be_independent():

@@ -104,14 +104,16 @@ SHARE = 0.25
 def compared(xp: Any, target: Array, train: Array, *, formed: bool) -> list[str]:
     """Name the methods that so many rows allow, Student's t in place of Gaussians where tails are heavy.
 
-    Samples that look Gaussian (``formed``) need fewer rows for Gaussians, and have no heavy tails.
+    Samples that look Gaussian (``formed``) need fewer rows for Gaussians, and have no heavy tails. Else few target rows
+    have a mean, but no covariance of their own; few training rows have neither: ratios are largest where they lack.
     """
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
-    few, wide = min(n_t, n_s) < FEW, d * (d + 1) / 2 > SHARE * (n_t + n_s)
-    none = (few and not formed) or 2 * d > n_t + n_s  # of so few rows a covariance is near singular
-    without = {"quadratic", "ulsif", *(MOMENTS if none else MOMENTS[1:] if wide else ())}
+    few, wide = min(n_t, n_s) < FEW and not formed, d * (d + 1) / 2 > SHARE * (n_t + n_s)
+    none = (few and (n_s < FEW or wide)) or 2 * d > n_t + n_s  # of so few rows a covariance is near singular
+    shared = few or wide
+    without = {"quadratic", "ulsif", *(MOMENTS if none else MOMENTS[1:] if shared else ())}
     without |= {"kernel"} if n_t + n_s < MANY else set()
-    heavy = not (none or wide or formed) and has_heavy_tails(xp, target, train)
+    heavy = not (none or shared or formed) and has_heavy_tails(xp, target, train)
     without |= set(MOMENTS) - {"student"} if heavy else {"student"}
     return [name for name in METHODS if name not in without]
 

@@ -87,9 +87,9 @@ def fit_ratio(
         scatter matrices are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of
         ``"logistic"`` bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`.
         Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
-        outnumber a quarter of the rows, these and ``"discriminant"`` where a sample has fewer than 50 rows or features
-        outnumber half of all rows, and ``"kernel"`` where the two together have fewer than 1,000; samples that look
-        Gaussian need no 50 rows.
+        outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"`` where both are so, where
+        fewer than 50 are training rows, or features outnumber half of all rows; and ``"kernel"`` where the two samples
+        together have fewer than 1,000. Samples that look Gaussian need no 50 rows.
     folds : int, optional
         Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
         that is less. The other methods have none.
