@@ -184,6 +184,8 @@ MUTANTS = {
         "pooled, covariances",
     ),
     "columns of noise in full": ("ratios/features.py", "scale = scale / relevance(", "scale = scale + 0 * relevance("),
+    "tilts bounded whatever they are": ("ratios/gaussian.py", "<= math.log(1 / BOUNDED)", "<= -99.0"),
+    "tilts hardly bounded": ("ratios/gaussian.py", "<= math.log(1 / BOUNDED)", "<= 99.0"),
     "few rows given a covariance": ("ratios/methods.py", "shared = few or wide", "shared = wide"),
     "few training rows given a Gaussian": ("ratios/methods.py", "(n_s < FEW or wide)", "wide"),
     "columns of noise by their number": ("ratios/samples.py", "if not bool(above <= 2 * error):", "if True:"),

@@ -285,6 +285,21 @@ def test_many_columns_of_noise_get_what_they_may_hide_of_a_distance(seed):
     np.testing.assert_allclose(factors[~seen] / factors[~seen].max(), unheld[~seen] / unheld[~seen].max(), rtol=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("shift", [0.3, 1.5])
+def test_tilts_of_least_squares_are_bounded_where_a_row_asks_for_it(shift, alpha):
+    target, train = gaussians(11, 600, 800, shift=shift)
+    kinds = ({"shared": True}, {"independent": True}, {})
+    models = [cp.fit_gaussian(target=target, train=train, **kind) for kind in kinds]
+    largest = max(np.max(cp.ratio(model, x)) for model in models for x in (target, train))
+    assert (largest > 10) == (shift > 1)
+    features = cp.fit_ulsif(target=target, train=train, alpha=alpha).features
+    assert features.share == max(alpha, 0.1 if largest > 10 else 0.01)
+    tilts = cp.feature_map(features, train)[:, -3:]
+    truth = np.column_stack([1 / (features.share + (1 - features.share) / cp.ratio(model, train)) for model in models])
+    np.testing.assert_allclose(tilts, truth, rtol=1e-6)
+
+
 def test_a_shift_that_many_columns_share_is_not_taken_for_noise():
     target, train = columns_of_noise(150, 0.12)  # none of them is seen, and all of them together
     target[:, 0] += 0.6

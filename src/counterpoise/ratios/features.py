@@ -221,6 +221,11 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
     return _powers(xp, z, quadratic=features.kind == "quadratic")
 
 
+def largest_tilt(xp: Any, features: Features, x: Array) -> float:
+    """Return the largest log ratio of a tilt at a row, before its bound."""
+    return max(float(xp.max(_tilts(xp, features, (part - features.shift) / features.scale))) for part in chunks(x))
+
+
 def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:
     products = [z[:, i : i + 1] * z[:, i:] for i in range(int(z.shape[1]) if quadratic else 0)]
     return xp.concat([xp.ones_like(z[:, :1]), z, *products], axis=1)

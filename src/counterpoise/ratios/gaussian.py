@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from .. import _xp
 from .._lending import on_host
 from .._types import Array
-from .features import Features, linear_features
+from .features import Features, largest_tilt, linear_features
 from .model import Ratio
 from .samples import samples, warn_disjoint
 from .student import has_heavy_tails, student_tails
@@ -18,6 +18,8 @@ __all__ = ["fit_gaussian"]
 Tilts = Literal["linear", "all", "student"]
 ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients."""
+BOUNDED, LOOSE = 0.1, 0.01
+"""Least β of tilts in least squares: none exceeds 1/β. The bound of ten bends those that stay below it as well."""
 FEW = 50
 """Rows of the smaller sample from which covariances of its own are a tilt's."""
 
@@ -137,6 +139,16 @@ def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: 
         padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
         tilts = xp.stack([padded, *found])
     return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
+
+
+def with_bounded_tilts(
+    xp: Any, features: Features, target: Array, train: Array, alpha: float, kind: Tilts | None
+) -> Features:
+    """Add tilts for least squares, which few training rows with large values mislead: bounded where any row's is."""
+    loose = with_tilts(xp, features, target, train, max(alpha, LOOSE), kind)
+    if kind is None or max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
+        return loose
+    return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
 
 
 class _Sample(NamedTuple):

@@ -9,7 +9,7 @@ from .. import _xp
 from .._lending import on_host
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .gaussian import Tilts, kind_of_tilts, with_tilts
+from .gaussian import Tilts, kind_of_tilts, with_bounded_tilts
 from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled, warn_disjoint, whole
@@ -20,8 +20,6 @@ __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
 RELATIVE = 0.3
 """Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
-SHARE = 0.1
-"""Least β of the tilts, which so stay below 1/β: few training rows hold larger ones down."""
 PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
@@ -64,12 +62,12 @@ def fit_ulsif(
         Number of bumps.
     tilts : bool or {"linear", "all", "student"}
         Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
-        of any two, each as p/(βp + (1 − β)q) with β = max(α, 0.1): where they fit, a hundred bumps need not find what
-        means and covariances say. In their place comes that of independent Student's t where the tails of a column are
-        heavier than a Gaussian's, symmetric and without ties. Each asks for forty rows of both samples for each of its
-        coefficients, all but the first for fifty of each sample; ``"linear"`` has the first, ``"all"`` three of
-        Gaussians, ``"student"`` that of Student's t with fewer rows as well. They stay those of all rows where rows
-        are left out.
+        of any two, each as p/(βp + (1 − β)q): where they fit, a hundred bumps need not find what means and covariances
+        say. β is α, and at least 0.1, or 0.01 where no row's ratio exceeds ten. In their place comes that of
+        independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
+        Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
+        sample; ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer
+        rows as well. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -113,7 +111,7 @@ def fit_ulsif(
     bumps = base
     if features is None:
         kind = kind_of_tilts(xp, target, train, tilts)
-        base = with_tilts(xp, bumps, target, train, max(alpha, SHARE), kind)
+        base = with_bounded_tilts(xp, bumps, target, train, alpha, kind)
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
