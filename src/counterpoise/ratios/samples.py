@@ -148,13 +148,13 @@ def _held_down(xp: Any, factors: Array, found: Array) -> Array:
     A difference a is seen above √(2 log 2d), which none of 2d exceeds by chance, or hardly. Where there is no shift, a²
     is 1 + 2/π on average; what the unseen ones sum to above that is seen if it is more than two standard errors. If it
     is not, it, a standard error and the largest of one column are what they may hide. Squared factors add up to squared
-    distances: those of the unseen columns are to those of the seen ones at most what they may hide is to Σ(a − 1)² of
-    these.
+    distances: those of the unseen columns are to those of the seen ones at most as what they may hide is to Σ(a − 1)²
+    of these.
     """
     largest = 2 * math.log(2 * int(found.shape[0]))
-    squares, zero = found**2, xp.zeros_like(found)
-    seen = squares > largest
-    above = xp.sum(xp.where(seen, zero, squares - NIL))
+    evidence, zero = found**2, xp.zeros_like(found)
+    seen = evidence > largest
+    above = xp.sum(xp.where(seen, zero, evidence - NIL))
     error = NIL_ERROR * xp.sqrt(xp.sum(xp.where(seen, zero, zero + 1)))
     if not bool(above <= 2 * error):
         return factors
