@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .._types import Array
 from .model import Ratio, log_ratio
-from .samples import number_of_folds, samples, split, whole
+from .samples import number_of_folds, samples, split_both, whole
 
 __all__ = ["CrossFit", "cross_fit"]
 
@@ -78,9 +78,7 @@ def cross_fit(
     folds = number_of_folds(folds, target, train)
     order_t, order_s, models = [], [], []
     logs_t, logs_s = [], []
-    for (kept_t, held_t), (kept_s, held_s) in zip(
-        split(target, folds, seed), split(train, folds, seed + 1), strict=True
-    ):
+    for (kept_t, held_t), (kept_s, held_s) in split_both(target, train, folds, seed):
         model = fit(target=xp.take(target, kept_t, axis=0), train=xp.take(train, kept_s, axis=0))
         models.append(model)
         order_t.append(held_t)

@@ -146,7 +146,9 @@ def with_bounded_tilts(
 ) -> Features:
     """Add tilts for least squares, which few training rows with large values mislead: bounded where any row's is."""
     loose = with_tilts(xp, features, target, train, max(alpha, LOOSE), kind)
-    if kind is None or max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
+    if kind is None or alpha >= BOUNDED:
+        return loose
+    if max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
         return loose
     return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
 

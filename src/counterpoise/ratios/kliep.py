@@ -14,7 +14,7 @@ from .features import Blocks, Features, blocks_of, gaussian_features, mapped, wa
 from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, draw, number_of_folds, samples, split, warn_disjoint, whole
+from .samples import chunks, draw, number_of_folds, samples, split_both, warn_disjoint, whole
 
 __all__ = ["fit_kliep"]
 
@@ -265,7 +265,7 @@ class _Fold(NamedTuple):
 def _folds(
     xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, tilted: Callable[..., Features]
 ) -> Iterator[_Fold]:
-    for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
+    for rows in split_both(target, train, folds, seed):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
         alone = tilted(features, kept_t, kept_s)
         alone = alone._replace(centres=features.centres[:0, :])

@@ -14,7 +14,7 @@ from .grids import best_of, grid
 from .kliep import fit_kliep
 from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path
 from .model import Ratio, log_ratio
-from .samples import number_of_folds, relevance, samples, split, whole
+from .samples import number_of_folds, relevance, samples, split_both
 from .student import fit_student, has_heavy_tails
 from .ulsif import fit_ulsif
 
@@ -29,16 +29,18 @@ def _fit_rulsif(*, target: Array, train: Array, **options: Any) -> Ratio:
     return _alone(fit_ulsif(target=target, train=train, alpha=ALPHA, **options))
 
 
-def _fit_logistic(*, target: Array, train: Array, penalty: float | None = None, seed: int = 0) -> Ratio:
+def _fit_logistic(
+    *, target: Array, train: Array, penalty: float | None = None, folds: int | None = None, seed: int = 0
+) -> Ratio:
     """Fit logistic regression whose ridge bears more on columns in which the samples hardly differ.
 
-    Its penalty is chosen by five folds in which these columns are found anew: those that held-out rows helped to find
-    would flatter them. A sample of one row cannot be held out so.
+    Its penalty is chosen by folds in which these columns are found anew: those that held-out rows helped to find would
+    flatter them. Without them, a sample of one row leaves one out of the other.
     """
     xp, target, train = samples(target, train)
     scores, features = None, _by_relevance(xp, target, train)
-    if penalty is None and min(int(target.shape[0]), int(train.shape[0])) > 1:
-        found = _held_out_losses(xp, target, train, seed)
+    if penalty is None and (folds is not None or min(int(target.shape[0]), int(train.shape[0])) > 1):
+        found = _held_out_losses(xp, target, train, number_of_folds(folds, target, train), seed)
         (_, best), scores = best_of([found]), grid(xp, features.shift, [float(features.bandwidth)], PENALTIES, [found])
         penalty = PENALTIES[best]
     model = fit_logistic(target=target, train=train, features=features, penalty=penalty, seed=seed)
@@ -51,10 +53,10 @@ def _by_relevance(xp: Any, target: Array, train: Array) -> Features:
     return features._replace(scale=features.scale / relevance(xp, *z))
 
 
-def _held_out_losses(xp: Any, target: Array, train: Array, seed: int) -> list[float]:
+def _held_out_losses(xp: Any, target: Array, train: Array, folds: int, seed: int) -> list[float]:
     """Mean log loss of held-out rows for every penalty."""
-    folds, of_rows = number_of_folds(None, target, train), []
-    for rows in zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True):
+    of_rows = []
+    for rows in split_both(target, train, folds, seed):
         (kept_t, kept_s), held = (
             [xp.take(x, of[side], axis=0) for x, of in zip((target, train), rows, strict=True)] for side in (0, 1)
         )
@@ -95,6 +97,8 @@ MOMENTS = ("discriminant", "gaussian", "independent", "student")
 """Gaussians and Student's t: methods without a penalty to choose."""
 BUMPS = ("kernel", "rulsif", "kliep")
 """Methods that sum bumps."""
+FOLDED = ("logistic", "kliep")
+"""Methods that choose by folds."""
 MANY = 1000
 """Rows of both samples from which kernel logistic regression is compared: ten for each of its bumps."""
 SHARE = 0.25
@@ -122,7 +126,7 @@ def fitted(name: str, seed: int, target: Array, train: Array, folds: int | None 
     """Fit one method with its own grid."""
     options = {} if name in MOMENTS else {"seed": seed}
     if folds is not None:
-        if name != "kliep":
+        if name not in FOLDED:
             raise ValueError(f"folds is {folds!r}, but {name!r} has no folds to choose; leave it out")
         options["folds"] = folds
     return METHODS[name](target=target, train=train, **options)

@@ -230,6 +230,13 @@ def split(x: Array, folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
         yield _xp.indices(xp, [i for i in range(n) if i not in out], x), _xp.indices(xp, held, x)
 
 
+def split_both(
+    target: Array, train: Array, folds: int, seed: int
+) -> Iterator[tuple[tuple[Array, Array], tuple[Array, Array]]]:
+    """Yield, fold by fold, what `split` does of either sample, each in an order of its own."""
+    return zip(split(target, folds, seed), split(train, folds, whole(seed) + 1), strict=True)
+
+
 def chunks(x: Array, size: int = CHUNK) -> Iterator[Array]:
     """Cut the rows into pieces."""
     n = int(x.shape[0])

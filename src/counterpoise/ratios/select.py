@@ -12,7 +12,7 @@ from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
 from .gaussian import FEW
-from .methods import BUMPS, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters, log_losses
+from .methods import BUMPS, FOLDED, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters, log_losses
 from .model import LEAST, Comparison, Ratio
 from .normality import gaussian_shares, look_gaussian
 from .samples import APART, hardly_overlap, number_of_folds, samples, warn, whole
@@ -86,14 +86,14 @@ def fit_ratio(
         t in columns whose tails ask for it, Gaussians in others: the columns of the samples, or those in which both
         scatter matrices are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of
         ``"logistic"`` bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`,
-        and is chosen by five folds that find these columns anew, whose log losses are its scores.
+        and is chosen by folds that find these columns anew, whose log losses are its scores.
         Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
         outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"`` where both are so, where
         fewer than 50 are training rows, or features outnumber half of all rows; and ``"kernel"`` where the two samples
         together have fewer than 1,000. Samples that look Gaussian need no 50 rows.
     folds : int, optional
-        Of the comparison, or of ``"kliep"``'s choice of a bandwidth; default 5, or the size of the smaller sample if
-        that is less. The other methods have none.
+        Of the comparison, or of the choice of a penalty by ``"logistic"`` or of a bandwidth by ``"kliep"``; default 5,
+        or the size of the smaller sample if that is less. The other methods have none.
     seed : int
         Of centres and folds.
 
@@ -184,7 +184,7 @@ def _fit_and_hold_out(
     count = (lambda name, model, target, train: model) if few else doubted
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
-        model = fitted(name, seed, target, train, folds if name == "kliep" else None)
+        model = fitted(name, seed, target, train, folds if name in FOLDED else None)
         options = hyper_parameters(name, model, seed)
 
         def again(*, target: Array, train: Array) -> Ratio:
