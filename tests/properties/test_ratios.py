@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 from scipy.spatial.distance import pdist
 
 import counterpoise as cp
@@ -539,6 +539,71 @@ def test_tilts_ask_for_rows():
         assert shapes == [(1, 6), (3, 21)]
         with pytest.raises(ValueError, match="tilts is 'both'; True, False, 'linear', 'all' or 'student' is needed"):
             fit(target=target, train=train, tilts="both")
+
+
+def sparse(seed, rows, columns=200):
+    """Draw binary columns, five of which are more common in the target, and their true ratio."""
+    generator = np.random.default_rng(seed)
+    p, q = np.full(columns, 0.05), np.full(columns, 0.05)
+    p[:5] = 0.2
+    target, train, x = (
+        (generator.uniform(size=(n, columns)) < of) * 1.0 for n, of in ((rows, p), (rows, q), (3000, q))
+    )
+    return target, train, x, np.exp(x @ np.log(p / q) + (1 - x) @ np.log((1 - p) / (1 - q)))
+
+
+def test_tilts_of_many_columns_ask_for_rows_of_what_is_in_effect():
+    by_likelihood = functools.partial(cp.fit_kliep, bandwidth=1.0)
+    by_squares = functools.partial(cp.fit_ulsif, bandwidth=1.0, penalty=1.0)
+    relative = functools.partial(by_squares, alpha=0.1)
+    target, train, *_ = sparse(0, 500)
+    for fit, rows, wanted in (
+        (by_likelihood, 500, True),  # five rows for each of 200 columns; fewer than twenty coefficients are in effect
+        (relative, 500, True),
+        (by_squares, 500, False),
+        (by_likelihood, 49, False),
+    ):
+        assert (fit(target=target[:rows], train=train).features.share is not None) == wanted
+    generator = np.random.default_rng(1)
+    target, train = generator.normal(0.2, 1, (500, 100)), generator.normal(0, 1, (500, 100))
+    assert by_likelihood(target=target, train=train).features.share is None  # as many as there are columns
+
+
+def test_the_linear_tilt_of_many_columns_is_that_of_logistic_regression():
+    target, train, *_ = sparse(2, 300, columns=20)
+    features = cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts="linear").features
+    units = [(x - features.shift) / features.scale for x in (target, train)]
+
+    def objective(t):  # a ridge that is worth forty rows of six hundred
+        losses = [np.logaddexp(0, s * (t[0] + z @ t[1:])) for s, z in zip((-1, 1), units, strict=True)]
+        return (np.sum(losses) + 40 * t[1:] @ t[1:] / 2) / 600
+
+    theta = optimize.minimize(objective, np.zeros(21), method="BFGS", options={"gtol": 1e-8}).x
+    r = np.exp(theta[0] + units[1] @ theta[1:])
+    share = float(features.share)
+    np.testing.assert_allclose(cp.feature_map(features, train)[:, -1], r / (share * r + 1 - share), rtol=1e-5)
+
+
+@pytest.mark.parametrize("fit", [functools.partial(cp.fit_ulsif, alpha=0.1), cp.fit_kliep])
+def test_linear_tilts_find_a_ratio_in_many_columns(fit):
+    alpha = getattr(fit, "keywords", {}).get("alpha", 0.0)
+    errors = []
+    for seed in range(4):
+        target, train, x, truth = sparse(seed, 600)
+        truth = truth / (alpha * truth + 1 - alpha)
+        found = [cp.ratio(fit(target=target, train=train, tilts=tilts), x) for tilts in (True, False)]
+        errors.append([np.mean((r - truth) ** 2) / np.mean(truth**2) for r in found])
+    with_tilts, without = np.median(errors, axis=0)
+    assert with_tilts < 0.7 * without
+
+
+@pytest.mark.parametrize("fit", [functools.partial(cp.fit_ulsif, alpha=0.1), cp.fit_kliep])
+def test_many_columns_without_a_shift_give_one(fit):
+    generator = np.random.default_rng(3)
+    for columns in (20, 60):
+        target, train = generator.normal(size=(2, 1000, columns))
+        model = fit(target=target, train=train)
+        assert np.abs(cp.ratio(model, train) - 1).max() < 0.05
 
 
 def test_folds_have_the_tilts_of_all_rows():

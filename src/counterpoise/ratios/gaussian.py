@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._lending import on_host
 from .._types import Array
-from .features import Features, largest_tilt, linear_features
+from .features import Features, linear_features
 from .model import Ratio
 from .samples import samples, warn_disjoint
-from .student import has_heavy_tails, student_tails
 
 __all__ = ["fit_gaussian"]
 
-Tilts = Literal["linear", "all", "student"]
-ROWS = 40
-"""Rows of both samples that a tilt needs for each of its coefficients."""
-BOUNDED, LOOSE = 0.1, 0.01
-"""Least β of tilts in least squares: none exceeds 1/β. The bound of ten bends those that stay below it as well."""
 FEW = 50
-"""Rows of the smaller sample from which covariances of its own are a tilt's."""
+"""Rows of the smaller sample from which covariances of its own are estimated."""
 
 
 @on_host
@@ -70,7 +64,7 @@ def fit_gaussian(*, target: Array, train: Array, shared: bool = False, independe
     warn_disjoint(xp, target, train)
     features = linear_features(target=target, train=train, degree=1 if shared else 2)
     moments = both_moments(xp, features, target, train)
-    theta = (_shared if shared else _separate)(xp, *moments, independent=independent)
+    theta = (shared_covariance if shared else own_covariances)(xp, *moments, independent=independent)
     zero = xp.zeros_like(theta[0])
     return Ratio("gaussian", features, theta, 0.0, zero, zero, None)
 
@@ -96,63 +90,6 @@ def gaussian_noise(xp: Any, model: Ratio, target: Array, train: Array, *, indepe
     return xp.concat([*parts, model.coefficients[None, :] * math.sqrt(2 / (t.rows + s.rows))], axis=0)
 
 
-def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts) -> Tilts | None:
-    """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
-
-    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
-    one for fifty of each sample.
-    """
-    if wanted not in (True, False, *get_args(Tilts)):
-        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear', 'all' or 'student' is needed")
-    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
-    ranges = (
-        xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
-        xp.minimum(xp.min(target, axis=0), xp.min(train, axis=0)),
-    )
-    varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
-    if not wanted or not hasattr(xp, "linalg") or varying == 0:
-        return None
-    if wanted is not True:
-        return wanted
-    if has_heavy_tails(xp, target, train):
-        return "student"
-    products = varying * (varying + 1) // 2
-    if min(n_t, n_s) >= FEW and n_t + n_s >= max(ROWS * (varying + products), d * (d + 1) // 2):
-        return "all"
-    return "linear" if n_t + n_s >= ROWS * varying else None
-
-
-def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
-    """Add log ratios to bumps: of Gaussians of one covariance; all three of Gaussians; or of Student's t.
-
-    ``share`` is β of their relative ratios.
-    """
-    if kind is None:
-        return features
-    if kind == "student":
-        tails = student_tails(xp, features, target, train)
-        return features._replace(tails=tails, share=features.bandwidth * 0 + share)
-    moments = both_moments(xp, features, target, train)
-    tilts = _shared(xp, *moments)[None, :]
-    if kind == "all":
-        found = [_separate(xp, *moments, independent=independent) for independent in (True, False)]
-        padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
-        tilts = xp.stack([padded, *found])
-    return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
-
-
-def with_bounded_tilts(
-    xp: Any, features: Features, target: Array, train: Array, alpha: float, kind: Tilts | None
-) -> Features:
-    """Add tilts for least squares, which few training rows with large values mislead: bounded where any row's is."""
-    loose = with_tilts(xp, features, target, train, max(alpha, LOOSE), kind)
-    if kind is None or alpha >= BOUNDED:
-        return loose
-    if max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
-        return loose
-    return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
-
-
 class _Sample(NamedTuple):
     rows: int
     mean: Array
@@ -172,7 +109,9 @@ def both_moments(xp: Any, features: Features, target: Array, train: Array) -> tu
     return t, s, pooled + 1e-6 * eye * variance + free, free
 
 
-def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool = False) -> Array:
+def shared_covariance(
+    xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool = False
+) -> Array:
     """Coefficients over 1 and z for Gaussians of one covariance."""
     if independent:
         pooled = pooled * xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
@@ -180,7 +119,7 @@ def _shared(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, inde
     return xp.concat([-xp.sum(slope * (t.mean + s.mean))[None] / 2, slope], axis=0)
 
 
-def _separate(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool) -> Array:
+def own_covariances(xp: Any, t: _Sample, s: _Sample, pooled: Array, free: Array, *, independent: bool) -> Array:
     """Coefficients over 1, z and products of two for Gaussians of their own covariances."""
     covariances = _drawn(xp, t, s, pooled, free, independent=independent)
     parts = [_coefficients(xp, x.mean, cov) for x, cov in zip((t, s), covariances, strict=True)]

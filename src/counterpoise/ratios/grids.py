@@ -107,16 +107,12 @@ def unseen(judged: Judged, of_one: float, n_t: int, n_s: int) -> bool:
     return min(n_t, n_s) >= ENOUGH and not of_one - judged.least > SEEN * judged.error
 
 
-def optimism(features: Features, beta: float, n_t: int, n_s: int) -> float:
+def optimism(coefficients: float, beta: float, n_t: int, n_s: int) -> float:
     """How much lower left-out losses of β-relative ratios are, where there is no shift, for tilts of all rows.
 
     Each of their coefficients gains ½(1 − β)²(1/n_t + 1/n_s) on the rows that it was fitted to, and costs as much on
     others.
     """
-    if features.share is None:
-        return 0.0
-    d = int(features.shift.shape[0])
-    coefficients = 2 * d if features.tilts is None else int(features.tilts.shape[1]) - 1
     return coefficients * (1 - beta) ** 2 * (1 / n_t + 1 / n_s)
 
 

@@ -11,10 +11,10 @@ from .. import _xp
 from .._lending import on_host
 from .._types import AllReduce, Array
 from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
-from .gaussian import Tilts, kind_of_tilts, with_tilts
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, number_of_folds, samples, split_both, warn_disjoint, whole
+from .tilts import Tilts, kind_of_tilts, with_tilts
 
 __all__ = ["fit_kliep"]
 

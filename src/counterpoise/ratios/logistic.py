@@ -216,14 +216,25 @@ def logistic_noise(xp: Any, model: Ratio, target: Array, train: Array) -> Array:
     With H the mean log loss's Hessian and B that of the objective: B⁻¹HB⁻¹ over the rows of both samples, as if these
     had been drawn together, so that the constant varies by 1/n_t + 1/n_s as well.
     """
+    hessian, norm, rows = _curvature(xp, model, target, train)
+    values, vectors = xp.linalg.eigh(hessian - norm)
+    root = vectors * xp.sqrt(xp.maximum(values, xp.zeros_like(values)))[None, :]
+    return xp.matmul(xp.matrix_transpose(root), _inverse(xp, hessian)) / math.sqrt(rows)
+
+
+def in_effect(xp: Any, model: Ratio, target: Array, train: Array) -> float:
+    """Return the number of coefficients in effect, the trace of H(H + λP)⁻¹, the constant aside."""
+    hessian, norm, _ = _curvature(xp, model, target, train)
+    return float(xp.sum(_inverse(xp, hessian) * (hessian - norm))) - 1
+
+
+def _curvature(xp: Any, model: Ratio, target: Array, train: Array) -> tuple[Array, Array, float]:
+    """Return the Hessian of the objective, H + λP, its ridge λP, and the number of rows."""
     features = model.features or linear_features(target=target, train=train)
     shards = _shards(xp, features, target, train, None, float(features.bandwidth))
     norm = shards.norm * float(model.penalty)
     theta = xp.concat([model.coefficients[:1] + shards.offset, model.coefficients[1:]], axis=0)
-    _, _, hessian = _derivatives(xp, shards, norm, theta)
-    values, vectors = xp.linalg.eigh(hessian - norm)
-    root = vectors * xp.sqrt(xp.maximum(values, xp.zeros_like(values)))[None, :]
-    return xp.matmul(xp.matrix_transpose(root), _inverse(xp, hessian)) / math.sqrt(shards.rows)
+    return _derivatives(xp, shards, norm, theta)[2], norm, shards.rows
 
 
 def _inverse(xp: Any, hessian: Array) -> Array:

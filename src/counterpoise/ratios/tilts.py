@@ -1,0 +1,115 @@
+"""What bumps are offered beside themselves: ratios of Gaussians, of Student's t, of logistic regression."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+from .. import _xp
+from .._types import Array
+from .features import Features, by_relevance, largest_tilt
+from .gaussian import FEW, both_moments, own_covariances, shared_covariance
+from .logistic import in_effect, penalty_path
+from .model import Ratio
+from .student import has_heavy_tails, student_tails
+
+Tilts = Literal["linear", "all", "student"]
+ROWS = 40
+"""Rows of both samples that a tilt needs for each of its coefficients; and what the ridge of a linear one is worth."""
+FEW_COLUMNS = 8
+"""Most columns for which a linear tilt is that of Gaussians; a covariance of more fits few rows, but not others."""
+PER_COLUMN = 25
+"""Rows for each of more columns, where least squares fit p/q itself: a tilt that hangs on which columns seem to differ
+has made seventy of ten there."""
+BOUNDED, LOOSE = 0.1, 0.01
+"""Least β of tilts in least squares: none exceeds 1/β. The bound of ten bends those that stay below it as well."""
+
+
+def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, *, relative: bool = True) -> Tilts | None:
+    """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
+
+    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
+    one for fifty of each sample, of which that of many columns needs forty for each coefficient in effect. ``relative``
+    says that the ratio has a bound, or is fitted by likelihood.
+    """
+    if wanted not in (True, False, *get_args(Tilts)):
+        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear', 'all' or 'student' is needed")
+    n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
+    ranges = (
+        xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
+        xp.minimum(xp.min(target, axis=0), xp.min(train, axis=0)),
+    )
+    varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
+    if not wanted or not hasattr(xp, "linalg") or varying == 0:
+        return None
+    if wanted is not True:
+        return wanted
+    if has_heavy_tails(xp, target, train):
+        return "student"
+    few, rows, products = min(n_t, n_s) < FEW, n_t + n_s, varying * (varying + 1) // 2
+    if not few and rows >= max(ROWS * (varying + products), d * (d + 1) // 2):
+        return "all"
+    if rows >= ROWS * varying:
+        return "linear"
+    if few or d <= FEW_COLUMNS or (not relative and rows < PER_COLUMN * varying):
+        return None
+    return "linear" if rows >= ROWS * _in_effect(xp, target, train) else None
+
+
+def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
+    """Add log ratios to bumps: a linear one; those of three pairs of Gaussians; or that of Student's t.
+
+    ``share`` is β of their relative ratios.
+    """
+    if kind is None:
+        return features
+    if kind == "student":
+        tails = student_tails(xp, features, target, train)
+        return features._replace(tails=tails, share=features.bandwidth * 0 + share)
+    if kind == "linear" and int(target.shape[1]) > FEW_COLUMNS:
+        tilts = _ridge(xp, features, target, train).coefficients[None, :]
+        return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
+    moments = both_moments(xp, features, target, train)
+    tilts = shared_covariance(xp, *moments)[None, :]
+    if kind == "all":
+        found = [own_covariances(xp, *moments, independent=independent) for independent in (True, False)]
+        padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
+        tilts = xp.stack([padded, *found])
+    return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
+
+
+def with_bounded_tilts(
+    xp: Any, features: Features, target: Array, train: Array, alpha: float, kind: Tilts | None
+) -> Features:
+    """Add tilts for least squares, which few training rows with large values mislead: bounded where any row's is."""
+    loose = with_tilts(xp, features, target, train, max(alpha, LOOSE), kind)
+    if kind is None or alpha >= BOUNDED:
+        return loose
+    if max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
+        return loose
+    return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
+
+
+def coefficients_of_tilts(xp: Any, features: Features, target: Array, train: Array) -> float:
+    """Return how many coefficients the tilts of bumps owe to the samples; of a linear one by a ridge, those in effect.
+
+    Gaussians of their own covariances count as the largest of the three pairs.
+    """
+    if features.share is None:
+        return 0.0
+    if features.tilts is None:
+        return 2.0 * int(features.shift.shape[0])
+    if int(features.tilts.shape[0]) == 1 and int(target.shape[1]) > FEW_COLUMNS:
+        return _in_effect(xp, target, train)
+    return int(features.tilts.shape[1]) - 1.0
+
+
+def _ridge(xp: Any, features: Features, target: Array, train: Array) -> Ratio:
+    """Fit logistic regression to rows scaled by relevance, with a ridge that is worth forty of them."""
+    linear = features._replace(kind="linear", centres=features.centres[:0, :])
+    penalty = ROWS / (int(target.shape[0]) + int(train.shape[0]))
+    return penalty_path(xp, linear, target, train, [penalty])[0]
+
+
+def _in_effect(xp: Any, target: Array, train: Array) -> float:
+    return in_effect(xp, _ridge(xp, by_relevance(xp, target, train), target, train), target, train)
