@@ -66,8 +66,9 @@ def fit_kliep(
         where they fit, a hundred bumps need not find what means and covariances say. In their place comes that of
         independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
         Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
-        sample; ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer
-        rows as well.
+        sample. The first alone is that of logistic regression where there are more than ten columns: its ridge is worth
+        forty rows, and it asks for rows of coefficients in effect. ``"linear"`` has the first, ``"all"`` three of
+        Gaussians, ``"student"`` that of Student's t with fewer rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
         less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −

@@ -16,8 +16,8 @@ from .student import has_heavy_tails, student_tails
 Tilts = Literal["linear", "all", "student"]
 ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients; and what the ridge of a linear one is worth."""
-FEW_COLUMNS = 8
-"""Most columns for which a linear tilt is that of Gaussians; a covariance of more fits few rows, but not others."""
+FEW_COLUMNS = 10
+"""Most columns for which a linear tilt alone is that of Gaussians; a covariance of more fits its own rows too well."""
 PER_COLUMN = 25
 """Rows for each of more columns, where least squares fit p/q itself: a tilt that hangs on which columns seem to differ
 has made seventy of ten there."""

@@ -66,8 +66,10 @@ def fit_ulsif(
         say. β is α, and at least 0.1, or 0.01 where no row's ratio exceeds ten. In their place comes that of
         independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
         Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
-        sample; ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer
-        rows as well. They stay those of all rows where rows are left out.
+        sample. The first alone is that of logistic regression where there are more than ten columns: its ridge is worth
+        forty rows, and it asks for rows of coefficients in effect, with α below 0.1 for 25 of each column as well.
+        ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer rows as
+        well. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
