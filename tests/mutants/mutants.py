@@ -187,9 +187,17 @@ MUTANTS = {
     "tilts bounded whatever they are": ("ratios/tilts.py", "<= math.log(1 / BOUNDED)", "<= -99.0"),
     "tilts hardly bounded": ("ratios/tilts.py", "<= math.log(1 / BOUNDED)", "<= 99.0"),
     "a linear tilt without a ridge": ("ratios/tilts.py", "penalty = ROWS / (", "penalty = 1e-6 / ("),
-    "columns asked for rows": ("ratios/tilts.py", "rows >= ROWS * _in_effect(xp, target, train)", "rows >= ROWS * d"),
-    "any number of rows will do": ("ratios/tilts.py", "rows >= ROWS * _in_effect(xp, target, train)", "rows >= 0"),
-    "least squares given any tilt": ("ratios/tilts.py", "(not relative and rows < PER_COLUMN * varying)", "False"),
+    "columns asked for rows": (
+        "ratios/tilts.py",
+        "rows >= asked.in_effect * _in_effect(xp, target, train)",
+        "rows >= ROWS * d",
+    ),
+    "any number of rows will do": (
+        "ratios/tilts.py",
+        "rows >= asked.in_effect * _in_effect(xp, target, train)",
+        "rows >= 0",
+    ),
+    "least squares given any tilt": ("ratios/tilts.py", "rows < asked.columns * varying", "False"),
     "tilts counted by columns": (
         "ratios/tilts.py",
         "return _in_effect(xp, target, train)\n",

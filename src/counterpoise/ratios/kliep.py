@@ -14,7 +14,7 @@ from .features import Blocks, Features, blocks_of, gaussian_features, mapped, wa
 from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, number_of_folds, samples, split_both, warn_disjoint, whole
-from .tilts import Tilts, kind_of_tilts, with_tilts
+from .tilts import Asked, Tilts, kind_of_tilts, with_tilts
 
 __all__ = ["fit_kliep"]
 
@@ -24,6 +24,8 @@ SELECTION_GAP = 1e-3
 """Duality gap, in nats, that is enough to compare bandwidths."""
 SHARE = 0.01
 """Least β of the tilts: none exceeds 1/β, so that no row far out rules a mean."""
+ASKED = Asked(in_effect=10.0, columns=0.0)
+"""Few rows will do: folds fit tilts again."""
 NEWTON_STEPS = 60
 EM_STEPS = 5000
 
@@ -67,8 +69,8 @@ def fit_kliep(
         independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
         Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
         sample. The first alone is that of logistic regression where there are more than ten columns: its ridge is worth
-        forty rows, and it asks for rows of coefficients in effect. ``"linear"`` has the first, ``"all"`` three of
-        Gaussians, ``"student"`` that of Student's t with fewer rows as well.
+        forty rows, and with fifty of each sample it asks for ten for each coefficient in effect. ``"linear"`` has the
+        first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
         less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −
@@ -117,7 +119,7 @@ def fit_kliep(
     tolerance = _xp.number("tolerance", tolerance, lambda v: 0.0 < v < math.inf, "a positive number of nats")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
-    kind = kind_of_tilts(xp, target, train, tilts) if features is None else None
+    kind = kind_of_tilts(xp, target, train, tilts, ASKED) if features is None else None
     tilted = partial(with_tilts, xp, share=_share(int(target.shape[0]), int(train.shape[0])), kind=kind)
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")

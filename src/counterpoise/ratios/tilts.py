@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
 from .._types import Array
@@ -18,19 +18,22 @@ ROWS = 40
 """Rows of both samples that a tilt needs for each of its coefficients; and what the ridge of a linear one is worth."""
 FEW_COLUMNS = 10
 """Most columns for which a linear tilt alone is that of Gaussians; a covariance of more fits its own rows too well."""
-PER_COLUMN = 25
-"""Rows for each of more columns, where least squares fit p/q itself: a tilt that hangs on which columns seem to differ
-has made seventy of ten there."""
 BOUNDED, LOOSE = 0.1, 0.01
 """Least β of tilts in least squares: none exceeds 1/β. The bound of ten bends those that stay below it as well."""
 
 
-def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, *, relative: bool = True) -> Tilts | None:
+class Asked(NamedTuple):
+    """Rows of both samples that a linear tilt of many columns needs for each coefficient in effect and each column."""
+
+    in_effect: float
+    columns: float
+
+
+def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, asked: Asked) -> Tilts | None:
     """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
 
     Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
-    one for fifty of each sample, of which that of many columns needs forty for each coefficient in effect. ``relative``
-    says that the ratio has a bound, or is fitted by likelihood.
+    one for fifty of each sample. That of many columns needs fifty of each as well, but otherwise what is ``asked``.
     """
     if wanted not in (True, False, *get_args(Tilts)):
         raise ValueError(f"tilts is {wanted!r}; True, False, 'linear', 'all' or 'student' is needed")
@@ -51,9 +54,9 @@ def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, *,
         return "all"
     if rows >= ROWS * varying:
         return "linear"
-    if few or d <= FEW_COLUMNS or (not relative and rows < PER_COLUMN * varying):
+    if few or d <= FEW_COLUMNS or rows < asked.columns * varying:
         return None
-    return "linear" if rows >= ROWS * _in_effect(xp, target, train) else None
+    return "linear" if rows >= asked.in_effect * _in_effect(xp, target, train) else None
 
 
 def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:

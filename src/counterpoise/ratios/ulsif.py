@@ -13,13 +13,15 @@ from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_band
 from .model import Ratio
 from .samples import chunks, samples, shuffled, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
-from .tilts import BOUNDED, Tilts, coefficients_of_tilts, kind_of_tilts, with_bounded_tilts
+from .tilts import BOUNDED, Asked, Tilts, coefficients_of_tilts, kind_of_tilts, with_bounded_tilts
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
 RELATIVE = 0.3
 """Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
+ASKED, ASKED_RELATIVE = Asked(in_effect=20.0, columns=25.0), Asked(in_effect=20.0, columns=4.0)
+"""Left-out rows helped to find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
 PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
@@ -67,9 +69,9 @@ def fit_ulsif(
         independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
         Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
         sample. The first alone is that of logistic regression where there are more than ten columns: its ridge is worth
-        forty rows, and it asks for rows of coefficients in effect, with α below 0.1 for 25 of each column as well.
-        ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's t with fewer rows as
-        well. They stay those of all rows where rows are left out.
+        forty rows, and with fifty of each sample it asks for twenty for each coefficient in effect and four for each
+        column, 25 if α < 0.1. ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's
+        t with fewer rows as well. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -112,7 +114,7 @@ def fit_ulsif(
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
     if features is None:
-        kind = kind_of_tilts(xp, target, train, tilts, relative=alpha >= BOUNDED)
+        kind = kind_of_tilts(xp, target, train, tilts, ASKED if alpha < BOUNDED else ASKED_RELATIVE)
         base = with_bounded_tilts(xp, bumps, target, train, alpha, kind)
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
