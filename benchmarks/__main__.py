@@ -25,6 +25,7 @@ COMMANDS = {
     "shares": "benchmarks/share_bias.py",
     "weights": "benchmarks/vs_peers/run.py --out {out}/weights-peers",
     "ratios": "benchmarks/vs_peers/ratios/run.py --seeds 3 1 1 --limit 120 --out {out}/ratios.json",
+    "real-ratios": "benchmarks/vs_peers/ratios/real.py",
     "kernels": "benchmarks/kernels/run.py",
     "scale": "benchmarks/scale/run.py --rows 100000 1000000 10000000",
     "communication": "benchmarks/scale/communication.py",

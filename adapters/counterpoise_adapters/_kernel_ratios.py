@@ -18,7 +18,7 @@ SAMPLING = """
 n_centres : int, default 100
     Number of bumps, at least 1.
 tilts : bool, default True
-    Whether ratios of Gaussians stand beside the bumps, as in `counterpoise.fit_ulsif` and `counterpoise.fit_kliep`.
+    Whether parametric ratios stand beside the bumps, as in `counterpoise.fit_ulsif` and `counterpoise.fit_kliep`.
 cv : int, default 5
     Number of folds of ``ratio_``: at least 2, at most the size of the smaller sample.
 target : label, optional
