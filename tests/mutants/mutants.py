@@ -147,7 +147,11 @@ MUTANTS = {
     "tails by chance": ("ratios/student.py", "GAIN = 5.0", "GAIN = -99.0"),
     "one tail for both samples": ("ratios/student.py", "OWN = 2.0", "OWN = 1e9"),
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
-    "tilts believed for nothing": ("ratios/ulsif.py", "-0.5 - gained", "-0.5"),
+    "tilts believed for nothing": (
+        "ratios/ulsif.py",
+        "-0.5 - optimism(xp, base, target, train, max(alpha, RELATIVE))",
+        "-0.5",
+    ),
     "tilts of all rows held out": (
         "ratios/kliep.py",
         "tilted(features, kept_t, kept_s)",
@@ -189,19 +193,19 @@ MUTANTS = {
     "a linear tilt without a ridge": ("ratios/tilts.py", "penalty = ROWS / (", "penalty = 1e-6 / ("),
     "columns asked for rows": (
         "ratios/tilts.py",
-        "rows >= asked.in_effect * _in_effect(xp, target, train)",
+        "rows >= asked.in_effect * _in_effect(xp, features, target, train)",
         "rows >= ROWS * d",
     ),
     "any number of rows will do": (
         "ratios/tilts.py",
-        "rows >= asked.in_effect * _in_effect(xp, target, train)",
+        "rows >= asked.in_effect * _in_effect(xp, features, target, train)",
         "rows >= 0",
     ),
     "least squares given any tilt": ("ratios/tilts.py", "rows < asked.columns * varying", "False"),
     "tilts counted by columns": (
         "ratios/tilts.py",
-        "return _in_effect(xp, target, train)\n",
-        "return int(features.tilts.shape[1]) - 1.0\n",
+        "coefficients = _in_effect(xp, features, target, train)",
+        "coefficients = int(features.tilts.shape[1]) - 1.0",
     ),
     "few rows given a covariance": ("ratios/methods.py", "shared = few or wide", "shared = wide"),
     "few training rows given a Gaussian": ("ratios/methods.py", "(n_s < FEW or wide)", "wide"),

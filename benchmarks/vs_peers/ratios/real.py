@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is loaded
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,15 @@ def main() -> None:
     options = parser.parse_args()
     methods, absent = available()
     methods = {name: method for name, method in methods.items() if any(part in name for part in options.only)}
-    pairs = {"prompts": _prompts(_data()), "incomes": _incomes(_data())}
+    folder = _data()
+    pairs = {"prompts": _prompts(folder), "incomes": _incomes(folder)}
     cells = [(pair, n) for pair in pairs for n in options.sizes]
     found: dict[tuple[str, str, int], str] = {}
     jobs = [(method, *cell) for method in methods for cell in cells]
     for name, pair, n in track(jobs, "fits", transient=True):
         alpha = 0.1 if "RuLSIF" in name else 0.0
         draws = [_draw(*pairs[pair], n, seed) for seed in range(options.draws)]
-        runs = [alone(lambda d=drawn: _bound(methods[name], alpha, *d), options.limit) for drawn in draws]  # noqa: B023
+        runs = [alone(partial(_bound, methods[name], alpha, *drawn), options.limit) for drawn in draws]
         found[name, pair, n] = _cell(runs)
     print("| | " + " | ".join(f"{pair}, {n:,}" for pair, n in cells) + " |\n|---" + "|---" * len(cells) + "|")
     for name in methods:

@@ -173,13 +173,6 @@ def linear_features(*, target: Array, train: Array, degree: Literal[1, 2] = 1) -
     return Features("linear" if degree == 1 else "quadratic", shift, scale, none, xp.ones_like(shift[0]))
 
 
-def by_relevance(xp: Any, target: Array, train: Array) -> Features:
-    """Prepare scaled samples as features, smaller in columns in which they hardly differ, as distances have them."""
-    features = linear_features(target=target, train=train)
-    z = [(x - features.shift) / features.scale for x in (target, train)]
-    return features._replace(scale=features.scale / relevance(xp, *z))
-
-
 def feature_map(features: Features, x: Array, /) -> Array:
     """Evaluate features, a constant first.
 

@@ -107,15 +107,6 @@ def unseen(judged: Judged, of_one: float, n_t: int, n_s: int) -> bool:
     return min(n_t, n_s) >= ENOUGH and not of_one - judged.least > SEEN * judged.error
 
 
-def optimism(coefficients: float, beta: float, n_t: int, n_s: int) -> float:
-    """How much lower left-out losses of β-relative ratios are, where there is no shift, for tilts of all rows.
-
-    Each of their coefficients gains ½(1 − β)²(1/n_t + 1/n_s) on the rows that it was fitted to, and costs as much on
-    others.
-    """
-    return coefficients * (1 - beta) ** 2 * (1 / n_t + 1 / n_s)
-
-
 def grid(
     xp: Any, like: Array, sigmas: Sequence[float], lambdas: Sequence[float], found: Sequence[Sequence[float]]
 ) -> Scores:

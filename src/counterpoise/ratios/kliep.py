@@ -119,7 +119,7 @@ def fit_kliep(
     tolerance = _xp.number("tolerance", tolerance, lambda v: 0.0 < v < math.inf, "a positive number of nats")
     base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
-    kind = kind_of_tilts(xp, target, train, tilts, ASKED) if features is None else None
+    kind = kind_of_tilts(xp, base, target, train, tilts, ASKED) if features is None else None
     tilted = partial(with_tilts, xp, share=_share(int(target.shape[0]), int(train.shape[0])), kind=kind)
     if all_reduce is not None and (features is None or len(sigmas) > 1):
         raise ValueError("all_reduce needs the same features on every rank and one bandwidth; pass them")

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from .._types import Array
-from .features import Features, by_relevance
+from .features import Features, linear_features
 from .gaussian import FEW, fit_gaussian, gaussian_noise
 from .grids import best_of, grid
 from .kliep import fit_kliep
 from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path
 from .model import Ratio, log_ratio
-from .samples import number_of_folds, samples, split_both
+from .samples import number_of_folds, relevance, samples, split_both
 from .student import fit_student, has_heavy_tails
 from .tilts import Tilts
 from .ulsif import fit_ulsif
@@ -39,13 +39,20 @@ def _fit_logistic(
     flatter them. Without them, a sample of one row leaves one out of the other.
     """
     xp, target, train = samples(target, train)
-    scores, features = None, by_relevance(xp, target, train)
+    scores, features = None, _by_relevance(xp, target, train)
     if penalty is None and (folds is not None or min(int(target.shape[0]), int(train.shape[0])) > 1):
         found = _held_out_losses(xp, target, train, number_of_folds(folds, target, train), seed)
         (_, best), scores = best_of([found]), grid(xp, features.shift, [float(features.bandwidth)], PENALTIES, [found])
         penalty = PENALTIES[best]
     model = fit_logistic(target=target, train=train, features=features, penalty=penalty, seed=seed)
     return model if scores is None else model._replace(scores=scores)
+
+
+def _by_relevance(xp: Any, target: Array, train: Array) -> Features:
+    """Prepare scaled samples as features, smaller in columns in which they hardly differ, as distances have them."""
+    features = linear_features(target=target, train=train)
+    z = [(x - features.shift) / features.scale for x in (target, train)]
+    return features._replace(scale=features.scale / relevance(xp, *z))
 
 
 def _held_out_losses(xp: Any, target: Array, train: Array, folds: int, seed: int) -> list[float]:
@@ -55,7 +62,7 @@ def _held_out_losses(xp: Any, target: Array, train: Array, folds: int, seed: int
         (kept_t, kept_s), held = (
             [xp.take(x, of[side], axis=0) for x, of in zip((target, train), rows, strict=True)] for side in (0, 1)
         )
-        path = penalty_path(xp, by_relevance(xp, kept_t, kept_s), kept_t, kept_s, PENALTIES)
+        path = penalty_path(xp, _by_relevance(xp, kept_t, kept_s), kept_t, kept_s, PENALTIES)
         logs = [[log_ratio(model, x) for x in held] for model in path]
         of_rows.append(xp.stack([log_losses(xp, at_t, at_s, target, train) for at_t, at_s in logs], axis=1))
     mean = xp.mean(xp.concat(of_rows, axis=0), axis=0)

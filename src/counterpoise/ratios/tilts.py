@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
 from .._types import Array
-from .features import Features, by_relevance, largest_tilt
+from .features import Features, largest_tilt
 from .gaussian import FEW, both_moments, own_covariances, shared_covariance
 from .logistic import in_effect, penalty_path
 from .model import Ratio
@@ -29,7 +29,9 @@ class Asked(NamedTuple):
     columns: float
 
 
-def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, asked: Asked) -> Tilts | None:
+def kind_of_tilts(
+    xp: Any, features: Features, target: Array, train: Array, wanted: bool | Tilts, asked: Asked
+) -> Tilts | None:
     """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
 
     Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
@@ -56,7 +58,7 @@ def kind_of_tilts(xp: Any, target: Array, train: Array, wanted: bool | Tilts, as
         return "linear"
     if few or d <= FEW_COLUMNS or rows < asked.columns * varying:
         return None
-    return "linear" if rows >= asked.in_effect * _in_effect(xp, target, train) else None
+    return "linear" if rows >= asked.in_effect * _in_effect(xp, features, target, train) else None
 
 
 def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
@@ -93,18 +95,22 @@ def with_bounded_tilts(
     return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
 
 
-def coefficients_of_tilts(xp: Any, features: Features, target: Array, train: Array) -> float:
-    """Return how many coefficients the tilts of bumps owe to the samples; of a linear one by a ridge, those in effect.
+def optimism(xp: Any, features: Features, target: Array, train: Array, beta: float) -> float:
+    """How much lower left-out losses of β-relative ratios are, where there is no shift, for tilts of all rows.
 
-    Gaussians of their own covariances count as the largest of the three pairs.
+    Each of their coefficients (of a ridge: of those in effect) gains ½(1 − β)²(1/n_t + 1/n_s) on the rows that it was
+    fitted to, and costs as much on others.
     """
     if features.share is None:
         return 0.0
+    d = int(target.shape[1])
     if features.tilts is None:
-        return 2.0 * int(features.shift.shape[0])
-    if int(features.tilts.shape[0]) == 1 and int(target.shape[1]) > FEW_COLUMNS:
-        return _in_effect(xp, target, train)
-    return int(features.tilts.shape[1]) - 1.0
+        coefficients = 2.0 * d
+    elif int(features.tilts.shape[0]) == 1 and d > FEW_COLUMNS:
+        coefficients = _in_effect(xp, features, target, train)
+    else:
+        coefficients = int(features.tilts.shape[1]) - 1.0
+    return coefficients * (1 - beta) ** 2 * (1 / int(target.shape[0]) + 1 / int(train.shape[0]))
 
 
 def _ridge(xp: Any, features: Features, target: Array, train: Array) -> Ratio:
@@ -114,5 +120,5 @@ def _ridge(xp: Any, features: Features, target: Array, train: Array) -> Ratio:
     return penalty_path(xp, linear, target, train, [penalty])[0]
 
 
-def _in_effect(xp: Any, target: Array, train: Array) -> float:
-    return in_effect(xp, _ridge(xp, by_relevance(xp, target, train), target, train), target, train)
+def _in_effect(xp: Any, features: Features, target: Array, train: Array) -> float:
+    return in_effect(xp, _ridge(xp, features, target, train), target, train)

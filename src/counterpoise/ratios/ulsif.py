@@ -9,11 +9,11 @@ from .. import _xp
 from .._lending import on_host
 from .._types import Array
 from .features import Features, gaussian_features, mapped, warn_unfelt
-from .grids import amounts, bandwidths, grid, judge, optimism, unseen, with_bandwidth
+from .grids import amounts, bandwidths, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
-from .tilts import BOUNDED, Asked, Tilts, coefficients_of_tilts, kind_of_tilts, with_bounded_tilts
+from .tilts import BOUNDED, Asked, Tilts, kind_of_tilts, optimism, with_bounded_tilts
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 
@@ -114,7 +114,7 @@ def fit_ulsif(
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
     if features is None:
-        kind = kind_of_tilts(xp, target, train, tilts, ASKED if alpha < BOUNDED else ASKED_RELATIVE)
+        kind = kind_of_tilts(xp, bumps, target, train, tilts, ASKED if alpha < BOUNDED else ASKED_RELATIVE)
         base = with_bounded_tilts(xp, bumps, target, train, alpha, kind)
     lambdas = amounts("penalty", PENALTIES if penalty is None else penalty, zero=True)
     scores = None
@@ -129,8 +129,7 @@ def fit_ulsif(
         width = len(lambdas)
         scores = grid(xp, base.shift, sigmas, lambdas, [judged.losses[i * width :][:width] for i in range(len(sigmas))])
         s, p = divmod(judged.chosen, width)
-        gained = optimism(coefficients_of_tilts(xp, base, target, train), max(alpha, RELATIVE), n_t, n_s)
-        if unseen(judged, -0.5 - gained, n_t, n_s):
+        if unseen(judged, -0.5 - optimism(xp, base, target, train, max(alpha, RELATIVE)), n_t, n_s):
             s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
             base = bumps
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
