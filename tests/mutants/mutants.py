@@ -147,6 +147,18 @@ MUTANTS = {
     "tails by chance": ("ratios/student.py", "GAIN = 5.0", "GAIN = -99.0"),
     "one tail for both samples": ("ratios/student.py", "OWN = 2.0", "OWN = 1e9"),
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
+    "tilts of Gaussians whatever they are worth": (
+        "ratios/tilts.py",
+        "return GAUSSIANS[losses.index(min(losses))]",
+        "return GAUSSIANS[len(counts) - 1]",
+    ),
+    "coefficients of tilts for nothing": ("ratios/tilts.py", "WORTH = 1.5", "WORTH = 0.0"),
+    "tilts of few rows": (
+        "ratios/tilts.py",
+        "ROWS_INDEPENDENT, ROWS_ALL = 30, 20",
+        "ROWS_INDEPENDENT, ROWS_ALL = 20, 15",
+    ),
+    "few target rows cut at their largest": ("ratios/select.py", "BEYOND = 1.0", "BEYOND = 0.0"),
     "tilts believed for nothing": (
         "ratios/ulsif.py",
         "-0.5 - optimism(xp, base, target, train, max(alpha, RELATIVE))",

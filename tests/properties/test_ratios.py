@@ -295,7 +295,7 @@ def test_tilts_of_least_squares_are_bounded_where_a_row_asks_for_it(shift, alpha
     models = [cp.fit_gaussian(target=target, train=train, **kind) for kind in kinds]
     largest = max(np.max(cp.ratio(model, x)) for model in models for x in (target, train))
     assert (largest > 10) == (shift > 1)
-    features = cp.fit_ulsif(target=target, train=train, alpha=alpha).features
+    features = cp.fit_ulsif(target=target, train=train, alpha=alpha, tilts="all").features
     assert features.share == max(alpha, 0.1 if largest > 10 else 0.01)
     tilts = cp.feature_map(features, train)[:, -3:]
     truth = np.column_stack([1 / (features.share + (1 - features.share) / cp.ratio(model, train)) for model in models])
@@ -414,11 +414,13 @@ def test_the_ratio_and_its_inverse_agree_on_the_overlap(fit):
 def test_tilts_are_the_relative_ratios_of_gaussians(fit, share):
     target, train = gaussians(4, 300, 400)
     units = np.array([1e-3, 20.0])
-    features = fit(target=target * units, train=train * units).features
-    found = cp.feature_map(features, train * units)[:, -3:]
-    for column, options in zip(found.T, ({"shared": True}, {"independent": True}, {}), strict=True):
-        r = cp.ratio(cp.fit_gaussian(target=target, train=train, **options), train)
-        np.testing.assert_allclose(column, r / (share * r + 1 - share), rtol=1e-5)
+    for count, tilts in enumerate(("linear", "independent", "all"), start=1):
+        features = fit(target=target * units, train=train * units, tilts=tilts).features
+        found = cp.feature_map(features, train * units)[:, -count:]
+        for column, options in zip(found.T, ({"shared": True}, {"independent": True}, {})[:count], strict=True):
+            r = cp.ratio(cp.fit_gaussian(target=target, train=train, **options), train)
+            np.testing.assert_allclose(column, r / (share * r + 1 - share), rtol=1e-5)
+        assert features.tilts.shape[0] == count
 
 
 @pytest.mark.parametrize(("n_t", "n_s"), [(1, 200), (10, 200), (200, 10), (60, 300)])
@@ -524,21 +526,68 @@ def test_with_heavy_tails_students_t_takes_the_place_of_gaussians():
 
 def test_tilts_ask_for_rows():
     shapes = []
-    for n_t, n_s, d in ((39, 40, 2), (40, 40, 2), (100, 99, 2), (49, 400, 2), (100, 100, 2), (60, 60, 4)):
+    for n_t, n_s, d in (
+        (39, 40, 2), (40, 40, 2), (49, 400, 2), (59, 60, 2), (60, 60, 2), (90, 89, 3), (90, 90, 3), (119, 120, 4),
+        (120, 120, 4), (140, 139, 4), (140, 140, 4), (60, 60, 4),
+    ):  # fmt: skip
         target, train = (np.random.default_rng(n).normal(size=(n, d)) for n in (n_t, n_s + 7))
+        # variances and correlations that are worth their coefficients
+        target = 0.5 * target + 0.6 * target[:, :1]
         target, train = (np.column_stack([x, np.full(len(x), 3.0)]) for x in (target, train[:n_s]))
         tilts = cp.fit_kliep(target=target, train=train, bandwidth=1.0).features.tilts
         shapes.append(None if tilts is None else tilts.shape)
-    assert shapes == [None, (1, 4), (1, 4), (1, 4), (3, 10), None]
+    of_four = [(1, 6), (2, 21), (2, 21), (3, 21), None]
+    assert shapes == [None, (1, 4), (1, 4), (1, 4), (3, 10), (1, 5), (3, 15), *of_four]
     assert cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts=False).features.tilts is None
     for fit in (
         functools.partial(f, bandwidth=1.0) for f in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=1.0))
     ):
         # asked for, they come with fewer rows as well
-        shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in ("linear", "all")]
-        assert shapes == [(1, 6), (3, 21)]
-        with pytest.raises(ValueError, match="tilts is 'both'; True, False, 'linear', 'all' or 'student' is needed"):
+        kinds = ("linear", "independent", "all")
+        shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in kinds]
+        assert shapes == [(1, 6), (2, 21), (3, 21)]
+        allowed = "True, False, 'linear', 'independent', 'all', 'student'"
+        with pytest.raises(ValueError, match=f"tilts is 'both'; one of {allowed} is needed"):
             fit(target=target, train=train, tilts="both")
+
+
+DRAWN = {
+    "counts": (lambda g, n: g.poisson(2, (n, 3)), lambda g, n: g.poisson(3, (n, 3)), {"linear"}),
+    "categories": (
+        lambda g, n: np.eye(3)[g.choice(3, n, p=(0.5, 0.3, 0.2))],
+        lambda g, n: np.eye(3)[g.choice(3, n, p=(0.2, 0.3, 0.5))],
+        {"linear"},
+    ),
+    "bounded": (lambda g, n: g.beta(2, 1, (n, 2)), lambda g, n: g.uniform(0, 1, (n, 2)), None),
+    "variances": (lambda g, n: g.normal(0.3, 1, (n, 5)), lambda g, n: g.normal(0, 1.5, (n, 5)), {"independent", "all"}),
+    "correlations": (
+        lambda g, n: g.multivariate_normal(np.zeros(3), 0.4 * np.eye(3) + 0.6, n),
+        lambda g, n: g.normal(0, 1, (n, 3)),
+        {"all"},
+    ),
+    "nothing": (lambda g, n: g.normal(0, 1, (n, 2)), lambda g, n: g.normal(0, 1, (n, 2)), None),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("seed", range(3))
+def test_tilts_are_those_whose_log_loss_is_worth_their_coefficients(name, seed):
+    generator = np.random.default_rng(seed)
+    target, train = (draw(generator, n).astype(float) for draw, n in zip(DRAWN[name][:2], (400, 500), strict=True))
+    d = target.shape[1]
+    kinds = {"linear": {"shared": True}, "independent": {"independent": True}, "all": {}}
+    losses = []
+    for options, count in zip(kinds.values(), (d, 2 * d, d + d * (d + 1) // 2), strict=True):
+        model = cp.fit_gaussian(target=target, train=train, **options)
+        odds = [cp.log_ratio(model, x) + np.log(400 / 500) for x in (target, train)]
+        losses.append(np.logaddexp(0, -odds[0]).sum() + np.logaddexp(0, odds[1]).sum() + 1.5 * count)
+    best = int(np.argmin(losses))
+    assert np.sort(losses)[1] > losses[best] + 1e-6
+    assert DRAWN[name][2] is None or [*kinds][best] in DRAWN[name][2]
+    for fit in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=0.1)):
+        for data in ((target, train), (target[::-1] * 1e3 + 5, train[::-1] * 1e3 + 5)):
+            features = fit(target=data[0], train=data[1], bandwidth=1.0).features
+            assert features.tilts.shape[0] == best + 1
 
 
 def sparse(seed, rows, columns=200):
@@ -607,10 +656,20 @@ def test_many_columns_without_a_shift_give_one(fit):
         assert np.abs(cp.ratio(model, train) - 1).max() < 0.05
 
 
+def test_tilts_are_believed_less_for_each_of_their_coefficients():
+    from counterpoise.ratios.tilts import optimism, with_tilts
+
+    target, train = gaussians(3, 50, 80, d=4)
+    bumps = cp.gaussian_features(target=target, train=train)
+    for kind, count in ((None, 0), ("linear", 4), ("independent", 8), ("all", 14), ("student", 8)):
+        features = with_tilts(xp, bumps, target, train, 0.1, kind)
+        assert optimism(xp, features, target, train, 0.3) == pytest.approx(count * 0.7**2 * (1 / 50 + 1 / 80))
+
+
 def test_folds_have_the_tilts_of_all_rows():
-    generator = np.random.default_rng(40)  # 400 rows allow all tilts of three columns, the 320 of a fold would not
+    generator = np.random.default_rng(40)  # 200 rows allow all tilts of three columns, the 160 of a fold would not
     both = [np.full((3, 3), r) + (1 - r) * np.eye(3) for r in (0.6, -0.2)]
-    target, train = (generator.multivariate_normal(np.zeros(3), c, 200) for c in both)
+    target, train = (generator.multivariate_normal(np.zeros(3), c, 100) for c in both)
     found = cp.fit_ratio(target=target, train=train).comparison
     scores = dict(zip(found.methods, np.asarray(found.score), strict=True))
     assert scores["rulsif"] < scores["one"] - 0.1
@@ -1115,8 +1174,11 @@ def test_ratios_that_are_far_too_large_are_cut():
     steep = [np.where(v > top, 3 * v - 2 * top, v) for v in (target, train)]
     found = _cap(np, *steep)
     assert top < found < 0.6 * steep[0].max() and found in steep[0]
-    # a target row that no training row comes near
-    assert _cap(np, np.array([0.0, 0.1, 9.0]), np.zeros(40)) == 9.0
+    # target rows that no training row comes near
+    assert _cap(np, np.linspace(0, 9, 50), np.zeros(40)) == 9.0
+    # the largest of fewer is often too low
+    for data in (np.linspace(0, 9, 49), np.zeros(40)), (np.zeros(49), np.linspace(-9, 9, 40)):
+        assert _cap(np, *data) == data[0].max() + 1
 
 
 def test_half_is_for_gaussians_and_logistic_where_a_gaussian_is_as_good():

@@ -221,9 +221,9 @@ def mapped(xp: Any, features: Features, x: Array) -> Array:
     return _powers(xp, z, quadratic=features.kind == "quadratic")
 
 
-def largest_tilt(xp: Any, features: Features, x: Array) -> float:
-    """Return the largest log ratio of a tilt at a row, before its bound."""
-    return max(float(xp.max(_tilts(xp, features, (part - features.shift) / features.scale))) for part in chunks(x))
+def tilt_logs(xp: Any, features: Features, x: Array) -> Iterator[Array]:
+    """Yield the log ratios of the tilts, one a column, before their bound; chunk by chunk."""
+    return (_tilts(xp, features, (part - features.shift) / features.scale) for part in chunks(x))
 
 
 def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:

@@ -250,7 +250,7 @@ def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[A
     for label, blocks_of_class in zip((1.0, 0.0), shards.blocks, strict=True):
         for phi in blocks_of_class():
             eta = xp.matmul(phi, theta)
-            p, loss = _sigmoid(xp, eta), _softplus(xp, eta if label == 0.0 else -eta)
+            p, loss = _sigmoid(xp, eta), softplus(xp, eta if label == 0.0 else -eta)
             value = value + xp.sum(loss)
             gradient = gradient + xp.matmul(xp.matrix_transpose(phi), p - label)
             hessian = hessian + xp.matmul(xp.matrix_transpose(phi), phi * (p * (1 - p))[:, None])
@@ -271,7 +271,7 @@ def _leave_one_out(xp: Any, shards: _Shards, norm: Array, theta: Array) -> float
             lever = xp.sum(xp.matmul(phi, inverse) * phi, axis=1) / shards.rows
             left = xp.maximum(1 - lever * p * (1 - p), xp.zeros_like(p) + eps)
             moved = eta + lever * (p - label) / left
-            total = total + xp.sum(_softplus(xp, moved if label == 0.0 else -moved))
+            total = total + xp.sum(softplus(xp, moved if label == 0.0 else -moved))
     loss = float(shards.summed(total)[0][0]) / shards.rows
     return loss if math.isfinite(loss) else math.inf
 
@@ -281,5 +281,6 @@ def _sigmoid(xp: Any, eta: Array) -> Array:
     return xp.where(eta >= 0, 1 / (1 + small), small / (1 + small))
 
 
-def _softplus(xp: Any, eta: Array) -> Array:
+def softplus(xp: Any, eta: Array) -> Array:
+    """Return log(1 + e^eta)."""
     return xp.maximum(eta, xp.zeros_like(eta)) + xp.log1p(xp.exp(-xp.abs(eta)))

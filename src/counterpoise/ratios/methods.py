@@ -12,11 +12,11 @@ from .features import Features, linear_features
 from .gaussian import FEW, fit_gaussian, gaussian_noise
 from .grids import best_of, grid
 from .kliep import fit_kliep
-from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path
+from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path, softplus
 from .model import Ratio, log_ratio
 from .samples import number_of_folds, relevance, samples, split_both
 from .student import fit_student, has_heavy_tails
-from .tilts import Tilts
+from .tilts import GAUSSIANS, Tilts
 from .ulsif import fit_ulsif
 
 Fit = Callable[..., Ratio]
@@ -73,8 +73,7 @@ def _held_out_losses(xp: Any, target: Array, train: Array, folds: int, seed: int
 def log_losses(xp: Any, at_target: Array, at_train: Array, target: Array, train: Array) -> Array:
     """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
     offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
-    margin = xp.concat([-(at_target + offset), at_train + offset], axis=0)
-    return xp.maximum(margin, xp.zeros_like(margin)) + xp.log1p(xp.exp(-xp.abs(margin)))
+    return softplus(xp, xp.concat([-(at_target + offset), at_train + offset], axis=0))
 
 
 def _alone(model: Ratio) -> Ratio:
@@ -152,7 +151,7 @@ def hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
 def _kind_of_tilts(features: Features | None) -> bool | Tilts:
     if features is None or features.share is None:
         return False
-    return "student" if features.tilts is None else "linear" if int(features.tilts.shape[0]) == 1 else "all"
+    return "student" if features.tilts is None else GAUSSIANS[int(features.tilts.shape[0]) - 1]
 
 
 def doubted(name: str, model: Ratio, target: Array, train: Array) -> Ratio:

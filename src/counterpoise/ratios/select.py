@@ -32,6 +32,8 @@ SURE = 2.5
 """Standard errors by which the average must rank target rows above training rows, where its log loss is not clear."""
 CAPS = (0.998, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8)
 """Shares of the target rows whose ratios stay below a cap that is tried: a few that are too large rule the error."""
+BEYOND = 1.0
+"""By how much log ratios may exceed the largest one of a target row, of fewer than `FEW`: that is often too low."""
 
 
 @on_host
@@ -69,7 +71,7 @@ def fit_ratio(
     above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins where the log loss is not as
     clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are cut at the largest one of a
     held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] − E_target[r], down by a
-    standard error.
+    standard error; with fewer than fifty target rows at e times the largest one, which is often too low.
 
     Samples look Gaussian where neither's kurtosis nor the test of Henze and Zirkler speaks against it; that asks for
     100 rows of the larger one, 30 for each column, and 15 of the smaller one, 5 for each column. Then, if Gaussians are
@@ -244,9 +246,14 @@ def _shares(xp: Any, losses: dict[str, Array]) -> dict[str, float]:
 
 
 def _cap(xp: Any, target: Array, train: Array) -> Array:
-    """Return the largest log ratio of a target row; or the last lower one that cuts the squared loss by its error."""
+    """Return the largest log ratio of a target row; or the last lower one that cuts the squared loss by its error.
+
+    Few target rows give a higher one: what they show of the largest ratios would be cut from all rows.
+    """
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
     ranked = xp.sort(target)
+    if n_t < FEW:
+        return ranked[-1] + BEYOND
     most = math.log(float(xp.finfo(target.dtype).max)) / 5  # its fourth power is still finite
 
     def loss(cap: Array) -> Array:

@@ -7,15 +7,21 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from .. import _xp
 from .._types import Array
-from .features import Features, largest_tilt
+from .features import Features, tilt_logs
 from .gaussian import FEW, both_moments, own_covariances, shared_covariance
-from .logistic import in_effect, penalty_path
+from .logistic import in_effect, penalty_path, softplus
 from .model import Ratio
 from .student import has_heavy_tails, student_tails
 
-Tilts = Literal["linear", "all", "student"]
+Tilts = Literal["linear", "independent", "all", "student"]
+GAUSSIANS: tuple[Tilts, ...] = ("linear", "independent", "all")
+"""Tilts of Gaussians; each kind holds those before it."""
 ROWS = 40
-"""Rows of both samples that a tilt needs for each of its coefficients; and what the ridge of a linear one is worth."""
+"""Rows of both samples that a linear tilt needs for each column; and what the ridge of one is worth."""
+ROWS_INDEPENDENT, ROWS_ALL = 30, 20
+"""The same for each coefficient of the others, which must also show that they are worth it."""
+WORTH = 1.5
+"""Nats of log loss that each coefficient more must be worth."""
 FEW_COLUMNS = 10
 """Most columns for which a linear tilt alone is that of Gaussians; a covariance of more fits its own rows too well."""
 BOUNDED, LOOSE = 0.1, 0.01
@@ -34,11 +40,13 @@ def kind_of_tilts(
 ) -> Tilts | None:
     """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
 
-    Each asks for forty rows of both samples for each of its coefficients, constant columns aside; all but the linear
-    one for fifty of each sample. That of many columns needs fifty of each as well, but otherwise what is ``asked``.
+    A linear one asks for forty rows of both samples for each column, constant columns aside. Independent Gaussians ask
+    for thirty for each coefficient, any two for twenty, both for fifty of each sample, and to be worth it. A linear
+    tilt of many columns needs fifty of each as well, but otherwise what is ``asked``.
     """
-    if wanted not in (True, False, *get_args(Tilts)):
-        raise ValueError(f"tilts is {wanted!r}; True, False, 'linear', 'all' or 'student' is needed")
+    allowed = (True, False, *get_args(Tilts))
+    if wanted not in allowed:
+        raise ValueError(f"tilts is {wanted!r}; one of {', '.join(map(repr, allowed))} is needed")
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     ranges = (
         xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
@@ -52,17 +60,19 @@ def kind_of_tilts(
     if has_heavy_tails(xp, target, train):
         return "student"
     few, rows, products = min(n_t, n_s) < FEW, n_t + n_s, varying * (varying + 1) // 2
-    if not few and rows >= max(ROWS * (varying + products), d * (d + 1) // 2):
-        return "all"
+    counts = varying, 2 * varying, varying + products
     if rows >= ROWS * varying:
-        return "linear"
+        kinds = 1
+        if not few and rows >= ROWS_INDEPENDENT * counts[1]:
+            kinds = 3 if rows >= max(ROWS_ALL * counts[2], d * (d + 1) // 2) else 2
+        return _worth(xp, features, target, train, counts[:kinds])
     if few or d <= FEW_COLUMNS or rows < asked.columns * varying:
         return None
     return "linear" if rows >= asked.in_effect * _in_effect(xp, features, target, train) else None
 
 
 def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
-    """Add log ratios to bumps: a linear one; those of three pairs of Gaussians; or that of Student's t.
+    """Add log ratios to bumps: a linear one; those of two or three pairs of Gaussians; or that of Student's t.
 
     ``share`` is β of their relative ratios.
     """
@@ -71,13 +81,10 @@ def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: 
     if kind == "student":
         tails = student_tails(xp, features, target, train)
         return features._replace(tails=tails, share=features.bandwidth * 0 + share)
-    if kind == "linear" and int(target.shape[1]) > FEW_COLUMNS:
-        tilts = _ridge(xp, features, target, train).coefficients[None, :]
-        return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
-    moments = both_moments(xp, features, target, train)
-    tilts = shared_covariance(xp, *moments)[None, :]
-    if kind == "all":
-        found = [own_covariances(xp, *moments, independent=independent) for independent in (True, False)]
+    tilts = _linear(xp, features, target, train)[None, :]
+    if kind != "linear":
+        which, moments = (True,) if kind == "independent" else (True, False), both_moments(xp, features, target, train)
+        found = [own_covariances(xp, *moments, independent=independent) for independent in which]
         padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
         tilts = xp.stack([padded, *found])
     return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
@@ -90,7 +97,7 @@ def with_bounded_tilts(
     loose = with_tilts(xp, features, target, train, max(alpha, LOOSE), kind)
     if kind is None or alpha >= BOUNDED:
         return loose
-    if max(largest_tilt(xp, loose, x) for x in (target, train)) <= math.log(1 / BOUNDED):
+    if max(float(xp.max(logs)) for x in (target, train) for logs in tilt_logs(xp, loose, x)) <= math.log(1 / BOUNDED):
         return loose
     return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
 
@@ -108,9 +115,36 @@ def optimism(xp: Any, features: Features, target: Array, train: Array, beta: flo
         coefficients = 2.0 * d
     elif int(features.tilts.shape[0]) == 1 and d > FEW_COLUMNS:
         coefficients = _in_effect(xp, features, target, train)
+    elif int(features.tilts.shape[0]) == 2:
+        coefficients = 2.0 * d
     else:
         coefficients = int(features.tilts.shape[1]) - 1.0
     return coefficients * (1 - beta) ** 2 * (1 / int(target.shape[0]) + 1 / int(train.shape[0]))
+
+
+def _worth(xp: Any, features: Features, target: Array, train: Array, counts: tuple[int, ...]) -> Tilts:
+    """Return the kind of as many that has the least log loss as a classifier, coefficients counted: a tilt that fits.
+
+    A pair of Gaussians that has nothing to do with the samples, such as counts or categories, is worse than a linear
+    one, and would mislead the bumps' weights.
+    """
+    if len(counts) == 1:
+        return "linear"
+    offered = with_tilts(xp, features, target, train, BOUNDED, GAUSSIANS[len(counts) - 1])
+    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
+    losses = [WORTH * count for count in counts]
+    for x, sign in ((target, -1.0), (train, 1.0)):
+        for logs in tilt_logs(xp, offered, x):
+            found = xp.sum(softplus(xp, sign * (logs + offset)), axis=0)
+            losses = [loss + float(found[k]) for k, loss in enumerate(losses)]
+    return GAUSSIANS[losses.index(min(losses))]
+
+
+def _linear(xp: Any, features: Features, target: Array, train: Array) -> Array:
+    """Coefficients of the linear tilt: that of Gaussians of one covariance, a ridge's where there are many columns."""
+    if int(target.shape[1]) > FEW_COLUMNS:
+        return _ridge(xp, features, target, train).coefficients
+    return shared_covariance(xp, *both_moments(xp, features, target, train))
 
 
 def _ridge(xp: Any, features: Features, target: Array, train: Array) -> Ratio:

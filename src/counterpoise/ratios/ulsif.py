@@ -62,16 +62,18 @@ def fit_ulsif(
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "all", "student"}
+    tilts : bool or {"linear", "independent", "all", "student"}
         Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
         of any two, each as p/(βp + (1 − β)q): where they fit, a hundred bumps need not find what means and covariances
         say. β is α, and at least 0.1, or 0.01 where no row's ratio exceeds ten. In their place comes that of
         independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
-        Each asks for forty rows of both samples for each of its coefficients, all but the first for fifty of each
-        sample. The first alone is that of logistic regression where there are more than ten columns: its ridge is worth
-        forty rows, and with fifty of each sample it asks for twenty for each coefficient in effect and four for each
-        column, 25 if α < 0.1. ``"linear"`` has the first, ``"all"`` three of Gaussians, ``"student"`` that of Student's
-        t with fewer rows as well. They stay those of all rows where rows are left out.
+        The first asks for forty rows of both samples for each column, the second for thirty for each of its
+        coefficients, the third for twenty; both for fifty of each sample, and for a nat and a half of log loss, as a
+        classifier of the two samples, for each coefficient more than one before it has. The first is that of
+        logistic regression where there are more than ten columns: its ridge is worth forty rows, and with fifty of each
+        sample it asks for twenty for each coefficient in effect and four for each column, 25 if α < 0.1. ``"linear"``
+        has the first, ``"independent"`` two, ``"all"`` three, ``"student"`` that of Student's t with fewer rows as
+        well. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
