@@ -96,7 +96,7 @@ METHODS: dict[str, Fit] = {
 }
 MOMENTS = ("discriminant", "gaussian", "independent", "student")
 """Gaussians and Student's t: methods without a penalty to choose."""
-BUMPS = ("kernel", "rulsif", "kliep")
+BUMPS = ("kernel", "ulsif", "rulsif", "kliep")
 """Methods that sum bumps."""
 FOLDED = ("logistic", "kliep")
 """Methods that choose by folds."""
@@ -116,7 +116,7 @@ def compared(xp: Any, target: Array, train: Array, *, formed: bool) -> list[str]
     few, wide = min(n_t, n_s) < FEW and not formed, d * (d + 1) / 2 > SHARE * (n_t + n_s)
     none = (few and (n_s < FEW or wide)) or 2 * d > n_t + n_s  # of so few rows a covariance is near singular
     shared = few or wide
-    without = {"quadratic", "ulsif", *(MOMENTS if none else MOMENTS[1:] if shared else ())}
+    without = {"quadratic", *(MOMENTS if none else MOMENTS[1:] if shared else ())}
     without |= {"kernel"} if n_t + n_s < MANY else set()
     heavy = not (none or shared or formed) and has_heavy_tails(xp, target, train)
     without |= set(MOMENTS) - {"student"} if heavy else {"student"}

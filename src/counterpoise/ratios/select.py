@@ -84,11 +84,11 @@ def fit_ratio(
     train : array, shape (n_train, d)
         Training samples, the denominator.
     method : {"auto", "discriminant", "gaussian", ..., "kernel", "ulsif", "rulsif", "kliep"}
-        One method, or the choice among all but ``"quadratic"`` and ``"ulsif"``. ``"student"`` has independent Student's
-        t in columns whose tails ask for it, Gaussians in others: the columns of the samples, or those in which both
-        scatter matrices are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of
-        ``"logistic"`` bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`,
-        and is chosen by folds that find these columns anew, whose log losses are its scores.
+        One method, or the choice among all but ``"quadratic"``. ``"student"`` has independent Student's t in columns
+        whose tails ask for it, Gaussians in others: the columns of the samples, or those in which both scatter matrices
+        are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of ``"logistic"``
+        bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`, and is chosen
+        by folds that find these columns anew, whose log losses are its scores.
         Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
         outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"`` where both are so, where
         fewer than 50 are training rows, or features outnumber half of all rows; and ``"kernel"`` where the two samples
