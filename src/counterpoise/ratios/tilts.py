@@ -123,10 +123,9 @@ def optimism(xp: Any, features: Features, target: Array, train: Array, beta: flo
 
 
 def _worth(xp: Any, features: Features, target: Array, train: Array, counts: tuple[int, ...]) -> Tilts:
-    """Return the kind of as many that has the least log loss as a classifier, coefficients counted: a tilt that fits.
+    """Return the kind, of as many as have counts, whose log loss as a classifier is least, its coefficients charged.
 
-    A pair of Gaussians that has nothing to do with the samples, such as counts or categories, is worse than a linear
-    one, and would mislead the bumps' weights.
+    Gaussians that do not fit, as of counts or categories, are worse than a linear tilt and would mislead the weights.
     """
     if len(counts) == 1:
         return "linear"
