@@ -60,14 +60,17 @@ def test_fitted_rows_are_weighed_out_of_fold_and_in_order(model):
 
 @pytest.mark.parametrize(("model", "alpha"), [(ULSIF(), 0.0), (RuLSIF(alpha=0.3), 0.3), (KLIEP(), 0.0)])
 def test_the_ratio_of_two_normals_is_found(model, alpha):
-    X, y = samples(400, 600, width=1)
-    model.fit(X, y)
     new = np.linspace(-1.5, 2.5, 41)[:, None]
     plain = np.exp(new[:, 0] - 0.5)
     truth = plain / (alpha * plain + 1 - alpha)
-    assert np.mean((model.predict(new) - truth) ** 2) < 0.2 * np.var(truth)  # r = 1 is off by more than the variance
-    mixture = alpha * model.ratio_[y == 1].mean() + (1 - alpha) * model.ratio_[y == 0].mean()
-    assert abs(mixture - 1.0) < 0.1
+    errors = []
+    for seed in range(3):  # one draw in ten has a bandwidth that its rows mistook
+        X, y = samples(400, 600, width=1, seed=seed)
+        model.fit(X, y)
+        errors.append(np.mean((model.predict(new) - truth) ** 2) / np.var(truth))  # that of r = 1 is more than 1
+        mixture = alpha * model.ratio_[y == 1].mean() + (1 - alpha) * model.ratio_[y == 0].mean()
+        assert abs(mixture - 1.0) < 0.1
+    assert np.median(errors) < 0.15
 
 
 @pytest.mark.parametrize("model", ALL, ids=named)

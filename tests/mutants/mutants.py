@@ -158,6 +158,7 @@ MUTANTS = {
         "ROWS_INDEPENDENT, ROWS_ALL = 30, 20",
         "ROWS_INDEPENDENT, ROWS_ALL = 20, 15",
     ),
+    "tilts under the whole ridge": ("ratios/ulsif.py", "TILTED = 10.0", "TILTED = 1.0"),
     "few target rows cut at their largest": ("ratios/select.py", "BEYOND = 1.0", "BEYOND = 0.0"),
     "tilts believed for nothing": (
         "ratios/ulsif.py",

@@ -656,6 +656,20 @@ def test_many_columns_without_a_shift_give_one(fit):
         assert np.abs(cp.ratio(model, train) - 1).max() < 0.05
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+def test_tilts_bear_a_tenth_of_the_ridge(alpha):
+    target, train = gaussians(8, 90, 120)
+    model = cp.fit_ulsif(target=target, train=train, alpha=alpha, bandwidth=0.7, penalty=0.05, tilts="all")
+    psi, phi = (cp.feature_map(model.features, x) for x in (target, train))
+    felt = phi.sum(axis=0) >= 5
+    assert felt[-3:].all() and 10 < felt.sum() < len(felt)
+    ridge = np.diag(np.concatenate([[0.0], np.ones(len(felt) - 4), np.full(3, 0.1)]))
+    second = alpha * psi.T @ psi / 90 + (1 - alpha) * phi.T @ phi / 120
+    expected = np.zeros(len(felt))
+    expected[felt] = np.linalg.solve((second + 0.05 * ridge)[np.ix_(felt, felt)], psi.mean(axis=0)[felt])
+    np.testing.assert_allclose(model.coefficients, expected, atol=1e-8)
+
+
 def test_tilts_are_believed_less_for_each_of_their_coefficients():
     from counterpoise.ratios.tilts import optimism, with_tilts
 

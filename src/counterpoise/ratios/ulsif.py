@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ RELATIVE = 0.3
 """Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
 ASKED, ASKED_RELATIVE = Asked(in_effect=20.0, columns=25.0), Asked(in_effect=20.0, columns=4.0)
 """Left-out rows helped to find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
+TILTED = 10.0
+"""By how much the ridge on tilts is smaller: it is there for a hundred bumps, where a tilt may be most of the ratio."""
 PAIRS = 20_000
 """Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
@@ -39,11 +42,12 @@ def fit_ulsif(
     tilts: bool | Tilts = True,
     seed: int = 0,
 ) -> Ratio:
-    """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ ‖θ‖², m = α target + (1 − α) train.
+    """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ θᵀPθ, m = α target + (1 − α) train.
 
     At α = 0 this is uLSIF, an estimate of p/q; at α > 0 RuLSIF, of the relative ratio p/(αp + (1 − α)q), which cannot
-    exceed 1/α. The constant feature goes unpenalised, so that before clipping at 0 the mean of the ratio under m is
-    exactly 1, and samples of one distribution get r = 1 however strong the penalty.
+    exceed 1/α. P is diagonal: 1 for bumps, a tenth for tilts, and 0 for the constant feature, so that before clipping
+    at 0 the mean of the ratio under m is exactly 1, and samples of one distribution get r = 1 however strong the
+    penalty.
 
     Parameters
     ----------
@@ -176,10 +180,10 @@ def ulsif_from_statistics(
     (lam,) = amounts("penalty", penalty, zero=True)
     target_mean = statistics.target_sum / statistics.n_target
     second = _mixed(alpha, statistics.target_outer / statistics.n_target, statistics.train_outer / statistics.n_train)
-    felt = _felt(xp, features, statistics)
-    if not bool(xp.any(felt[1:] > 0)):
+    roots = _inverse_roots(xp, features, statistics)
+    if not bool(xp.any(roots[1:] > 0)):
         warn_unfelt()
-    basis = _eigenbasis(xp, second, felt)
+    basis = _eigenbasis(xp, second, roots)
     inverse = _inverse(xp, basis, [lam])[:, 0]
     theta = xp.matmul(basis.vectors, inverse * xp.matmul(xp.matrix_transpose(basis.vectors), target_mean))
     zero = xp.zeros_like(theta[0])
@@ -191,7 +195,7 @@ def _checked(alpha: float) -> float:
 
 
 class _Basis(NamedTuple):
-    """Columns V with VᵀHV = diag(1, e) and VᵀPV = diag(0, 1…1), P the penalty's identity without the constant."""
+    """Columns V with VᵀHV = diag(1, e) and VᵀPV = diag(0, 1…1), P the penalty's diagonal."""
 
     vectors: Array
     values: Array
@@ -201,25 +205,27 @@ def _mixed(alpha: float, of_target: Array, of_train: Array) -> Array:
     return of_train if alpha == 0.0 else alpha * of_target + (1.0 - alpha) * of_train
 
 
-def _felt(xp: Any, features: Features, statistics: Statistics) -> Array:
-    """1 for features in use; 0 for bumps that fewer than about 5 training rows (of 10: half of them) feel."""
+def _inverse_roots(xp: Any, features: Features, statistics: Statistics) -> Array:
+    """Return P^−½: 1, or more for tilts, and 0 for bumps that fewer than about 5 training rows (of 10: half) feel."""
     if features.kind != "gaussian":
         return xp.ones_like(statistics.train_sum)
     enough = xp.minimum(statistics.n_train / 2, xp.zeros_like(statistics.n_train) + 5.0)
-    return xp.astype(statistics.train_sum >= enough, statistics.train_sum.dtype)
+    felt = xp.astype(statistics.train_sum >= enough, statistics.train_sum.dtype)
+    first = 1 + int(features.centres.shape[0])
+    return xp.concat([felt[:first], felt[first:] * math.sqrt(TILTED)], axis=0)
 
 
-def _eigenbasis(xp: Any, second: Array, felt: Array) -> _Basis:
+def _eigenbasis(xp: Any, second: Array, roots: Array) -> _Basis:
     """Take the constant out of the other features, then diagonalise what is left: one decomposition for all λ.
 
     Features that are not felt are left out: where no training row is, nothing holds the ratio down.
     """
-    second = second * felt[:, None] * felt[None, :]
+    second = second * roots[:, None] * roots[None, :]
     first = second[0, 1:] / second[0, 0]
     values, vectors = xp.linalg.eigh(second[1:, 1:] - first[:, None] * second[0, 1:][None, :])
     constant = xp.concat([1 / xp.sqrt(second[:1, 0]), xp.zeros_like(first)], axis=0)
     rest = xp.concat([-xp.matmul(first[None, :], vectors), vectors], axis=0)
-    vectors = xp.concat([constant[:, None], rest], axis=1) * felt[:, None]
+    vectors = xp.concat([constant[:, None], rest], axis=1) * roots[:, None]
     return _Basis(vectors, xp.maximum(values, xp.zeros_like(values)))
 
 
@@ -256,7 +262,7 @@ def _leave_one_out(
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
     sums = ratio_statistics(features, target=target, train=train)
     second = _mixed(alpha, sums.target_outer / (n_t - 1), sums.train_outer / (n_s - 1))
-    basis = _eigenbasis(xp, second, _felt(xp, features, sums))
+    basis = _eigenbasis(xp, second, _inverse_roots(xp, features, sums))
     inverse = _inverse(xp, basis, lambdas)
     mean = xp.matmul(xp.matrix_transpose(basis.vectors), sums.target_sum / n_t)[:, None]
     rows_t, rows_s = (_xp.indices(xp, rows, target) for rows in paired(n_t, n_s, seed))
