@@ -758,7 +758,9 @@ def test_the_relative_ratio_is_bounded_and_exact_at_its_optimum():
     theta = np.asarray(model.coefficients)
     second = 0.5 * psi.T @ psi / len(psi) + 0.5 * phi.T @ phi / len(phi)
     felt = phi.sum(axis=0) >= 5
-    gradient = second @ theta + 0.1 * np.r_[0.0, theta[1:]] - psi.mean(axis=0)
+    tilts = len(model.features.tilts)
+    ridge = np.r_[0.0, np.ones(len(theta) - 1 - tilts), np.full(tilts, 0.1)]
+    gradient = second @ theta + 0.1 * ridge * theta - psi.mean(axis=0)
     np.testing.assert_allclose(gradient[felt], 0, atol=1e-10)
     assert (theta[~felt] == 0).all()
 

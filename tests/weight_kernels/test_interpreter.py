@@ -18,7 +18,8 @@ PARTS = [
     "weights_equal or nasty",
     "in_pieces or strides or refused",
     "mask or half",
-    "solution or backward or gradient",
+    "solution",
+    "(backward or gradient) and not solution",
 ]
 
 
