@@ -67,17 +67,10 @@ def fit_ulsif(
     n_centres : int
         Number of bumps.
     tilts : bool or {"linear", "independent", "all", "student"}
-        Whether default features hold, beside bumps, the ratios of Gaussians of one covariance, of independent ones and
-        of any two, each as p/(βp + (1 − β)q): where they fit, a hundred bumps need not find what means and covariances
-        say. β is α, and at least 0.1, or 0.01 where no row's ratio exceeds ten. In their place comes that of
-        independent Student's t where the tails of a column are heavier than a Gaussian's, symmetric and without ties.
-        The first asks for forty rows of both samples for each column, the second for thirty for each of its
-        coefficients, the third for twenty; both for fifty of each sample, and for a nat and a half of log loss, as a
-        classifier of the two samples, for each coefficient more than one before it has. The first is that of
-        logistic regression where there are more than ten columns: its ridge is worth forty rows, and with fifty of each
-        sample it asks for twenty for each coefficient in effect and four for each column, 25 if α < 0.1. ``"linear"``
-        has the first, ``"independent"`` two, ``"all"`` three, ``"student"`` that of Student's t with fewer rows as
-        well. They stay those of all rows where rows are left out.
+        Whether default features hold, beside bumps, ratios of Gaussians or Student's t, each as p/(βp + (1 − β)q);
+        which, and with how many rows, is as in `fit_kliep`, but that the linear one of more than ten columns asks for
+        twenty rows for each coefficient in effect and four for each column, 25 if α < 0.1. β is α, and at least 0.1, or
+        0.01 where no row's ratio exceeds ten. They stay those of all rows where rows are left out.
     seed : int
         Of the centres, and of the pairs that are left out.
 
@@ -90,8 +83,7 @@ def fit_ulsif(
         standard error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one
         with the fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if
         with fifty rows of each sample the best loss is not one and a half standard errors below that of r = 1. A
-        warning says so where the training sample
-        feels no bump, so that the ratio is 1.
+        warning says so where the training sample feels no bump, so that the ratio is 1.
 
     Raises
     ------
