@@ -53,6 +53,18 @@ def poisoned(monkeypatch):
     monkeypatch.setattr(_seen, "_SEEN", {})
 
 
+def in_one_tile(monkeypatch, rows):
+    """Give the interpreter all rows at once: a program costs it the same whatever it holds. A device has its table."""
+    launch_for = call.launch_for
+
+    def tall(*asked):
+        launch = launch_for(*asked)
+        return launch._replace(rows=rows, warps=launch.warps * rows // launch.rows)
+
+    if DEVICE == "cpu":
+        monkeypatch.setattr(call, "launch_for", tall)
+
+
 def solve(family, scores, amount, **options):
     options = {key: a.to(DEVICE) if isinstance(a, torch.Tensor) else a for key, a in options.items()}
     return family.kernel(scores.to(DEVICE), amount, impl="triton", **options).cpu()
@@ -116,24 +128,25 @@ def test_nasty_penalties_at_the_ends_of_the_dtype(divergence, with_prior):
 
 
 @pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])
-@pytest.mark.parametrize("scale", [1e2, 1e6, 7e7, 1e12])
-def test_capped_weights_sum_to_one_at_any_scale(scale, one_cap):
+@pytest.mark.parametrize(("n", "cap"), [(20, 0.69), (37, 0.24), (64, 0.5)])
+def test_capped_weights_sum_to_one_at_any_scale(n, cap, one_cap, monkeypatch):
     """Beyond 1e6 a rounding of the threshold is a part of a weight, and that of few columns may be far away."""
-    for n, cap in ((20, 0.69), (37, 0.24), (64, 0.5)):
-        scores = random(16, n, seed=n, scale=scale)[0].float()
-        caps = cap if one_cap else (cap * (0.5 + torch.rand(16, n, generator=torch.Generator().manual_seed(n))))
-        given = caps if one_cap else caps.to(DEVICE)
-        found = kernels.project_capped_simplex(scores.to(DEVICE), cap=given, impl="triton").cpu()
-        exact = cp.project_capped_simplex(scores.double(), cap=cap if one_cap else caps.double())
-        close(found, exact, torch.float32, 64)
+    in_one_tile(monkeypatch, 64)
+    scores = torch.cat([random(16, n, seed=n, scale=scale)[0] for scale in (1e2, 1e6, 7e7, 1e12)]).float()
+    caps = cap if one_cap else (cap * (0.5 + torch.rand(64, n, generator=torch.Generator().manual_seed(n))))
+    given = caps if one_cap else caps.to(DEVICE)
+    found = kernels.project_capped_simplex(scores.to(DEVICE), cap=given, impl="triton").cpu()
+    exact = cp.project_capped_simplex(scores.double(), cap=cap if one_cap else caps.double())
+    close(found, exact, torch.float32, 64)
 
 
-def test_capped_weights_sum_to_one_where_values_lie_in_clusters_far_apart():
-    for seed in range(16):
-        clusters, within = (random(16, 20, seed=s)[0] for s in (seed, 100 + seed))
-        scores = ((3 * clusters).round() * 2.5e6 + (8 * within).round() / 16).float()
-        found = kernels.project_capped_simplex(scores.to(DEVICE), cap=0.27 if seed % 2 else 0.77, impl="triton")
-        assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
+@pytest.mark.parametrize("cap", [0.27, 0.77])
+def test_capped_weights_sum_to_one_where_values_lie_in_clusters_far_apart(cap, monkeypatch):
+    in_one_tile(monkeypatch, 256)
+    clusters, within = (random(256, 20, seed=seed)[0] for seed in (0, 100))
+    scores = ((3 * clusters).round() * 2.5e6 + (8 * within).round() / 16).float()
+    found = kernels.project_capped_simplex(scores.to(DEVICE), cap=cap, impl="triton")
+    assert ((found.double().sum(-1) - 1).abs() <= 4 * torch.finfo(torch.float32).eps).all()
 
 
 @pytest.mark.parametrize("one_cap", [True, False], ids=["one cap", "caps"])
@@ -219,25 +232,29 @@ def test_every_field_of_the_solution(verb, divergence):
 
 
 AMOUNTS = {
-    "far": {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)},
-    "near": {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)},
-    "flat": {"penalized": (1e3, 1e5), "constrained": (1e-4, 2e-4), "cvar": (0.99, 0.9999)},
-    "steep": {"penalized": (1e-5, 1e-2), "constrained": (2.0, 3.0), "cvar": (0.04, 0.1)},
     "few atoms": {"penalized": (0.01, 0.1), "constrained": (4.0, 60.0), "cvar": (0.01, 0.04)},
+    "steep": {"penalized": (1e-5, 1e-2), "constrained": (2.0, 3.0), "cvar": (0.04, 0.1)},
+    "less steep": {"penalized": (0.01, 0.1), "constrained": (1.0, 2.0), "cvar": (0.1, 0.3)},
+    "far": {"penalized": (0.1, 1.0), "constrained": (0.1, 1.0), "cvar": (0.1, 0.9)},
+    "between": {"penalized": (1.0, 30.0), "constrained": (1e-3, 0.1), "cvar": (0.5, 0.9)},
+    "near": {"penalized": (30.0, 90.0), "constrained": (1e-4, 1e-3), "cvar": (0.9, 0.99)},
+    "nearer": {"penalized": (90.0, 1e3), "constrained": (1e-4, 5e-4), "cvar": (0.97, 0.999)},
+    "flat": {"penalized": (1e3, 1e5), "constrained": (1e-4, 2e-4), "cvar": (0.99, 0.9999)},
 }
+"""Sixteen rows of each are the 128 of one full tile."""
 
 
 @pytest.mark.parametrize("rows", ["all live", "some dead", "prior"])
-@pytest.mark.parametrize("amounts", AMOUNTS)
 @pytest.mark.parametrize(("verb", "divergence"), VERBS, ids=str)
-def test_every_field_of_the_solution_at_any_amount(verb, divergence, amounts, rows):
+def test_every_field_of_the_solution_at_any_amount(verb, divergence, rows, monkeypatch):
     """Full tiles are not asked which atoms live, and rows near the prior are solved more carefully."""
+    in_one_tile(monkeypatch, 128)
     losses, prior = random(16, 101 if rows == "some dead" else 128, seed=6, dtype=torch.float32)
-    if amounts == "few atoms":
-        losses[::2, 5] = 4.0  # the first guess may hold this atom alone, which is too few for the ball
-    prior = prior if rows == "prior" else torch.ones_like(losses)
+    prior = (prior if rows == "prior" else torch.ones_like(losses)).repeat(len(AMOUNTS), 1)
+    losses = losses.repeat(len(AMOUNTS), 1)
+    losses[:16:2, 5] = 4.0  # the first guess may hold this atom alone, which is too few for the ball
     given = {"prior": prior.to(DEVICE)} if rows == "prior" else {}
-    amounts = torch.linspace(*AMOUNTS[amounts][verb], 16)
+    amounts = torch.cat([torch.linspace(*between[verb], 16) for between in AMOUNTS.values()])
     first = () if verb == "cvar" else (divergence,)
     found = getattr(kernels, verb)(losses.to(DEVICE), *first, amounts.to(DEVICE), impl="triton", **given)
     exact = getattr(cp, verb)(losses.double(), *first, amounts.double(), prior=prior.double())
@@ -257,8 +274,9 @@ ENDS = {
 
 @pytest.mark.parametrize("kind", ["normal", "exponential", "uniform"])
 @pytest.mark.parametrize("name", ENDS)
-def test_searches_that_end_a_step_early_err_by_roundings(name, kind):
+def test_searches_that_end_a_step_early_err_by_roundings(name, kind, monkeypatch):
     """A Newton step that is small beside the weights is not looked after; searches begin where normal losses end."""
+    in_one_tile(monkeypatch, 32)
     verb, divergence, (least, most), roundings = ENDS[name]
     uniform = torch.rand(32, 512, dtype=torch.float64, generator=torch.Generator().manual_seed(15)).clamp(min=1e-9)
     draws = {"normal": torch.special.ndtri(uniform), "exponential": -uniform.log(), "uniform": uniform}
