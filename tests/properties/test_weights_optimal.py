@@ -117,8 +117,10 @@ def test_every_small_world_is_certified(d, verb):
     for losses, prior in small_worlds(4):
         p = prior / prior.sum()
         most = largest_radius(d, p[losses == losses[prior > 0].max()].sum())
-        for amount in (0.0, 0.05, 0.5 if not math.isfinite(most) else 0.5 * most, 1.0, math.inf):
-            certify(losses, prior, d, verb, amount, verb(losses, d, amount, prior=prior))
+        amounts = np.array([0.0, 0.05, 0.5 if not math.isfinite(most) else 0.5 * most, 1.0, math.inf])
+        solutions = verb(np.tile(losses, (5, 1)), d, amounts, prior=prior)
+        for amount, *fields in zip(amounts.tolist(), *solutions, strict=True):
+            certify(losses, prior, d, verb, amount, cp.Solution(*fields))
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 1000, 20_000])
