@@ -1,4 +1,4 @@
-"""Against independent methods: 40-digit bisection, an interior-point solver, a linear programme, exact fractions."""
+"""Against independent methods: 24-digit root-finding, an interior-point solver, a linear programme, exact fractions."""
 
 import itertools
 import math

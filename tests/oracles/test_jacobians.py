@@ -1,4 +1,4 @@
-"""Derivatives of the weights against differences of 40-digit solutions."""
+"""Derivatives of the weights against differences of 24-digit solutions."""
 
 import mpmath as mp
 import numpy as np
