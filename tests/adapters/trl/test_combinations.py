@@ -60,24 +60,34 @@ def test_gradient_under(tiny, tmp_path, options, tolerance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scope", ["microbatch", "step"])
-def test_a_compiled_model_trains_the_same_and_is_compiled_once(tiny, tmp_path, scope):
-    config = RobustConfig("dora", penalty=0.05, scope=scope)
-    logs = []
-    for options in ({}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}):
-        made = tiny.trainer("DPO", tmp_path, config, gradient_accumulation_steps=2, **options)
+@pytest.mark.parametrize(("scope", "lengths"), [("microbatch", "equal"), ("step", "unequal")])
+def test_a_compiled_model_trains_the_same_and_is_compiled_once(tiny, tmp_path, scope, lengths):
+    """Rows of unequal lengths are compiled once more, with sizes as symbols, which takes three times as long."""
+    config, data, logs = RobustConfig("dora", penalty=0.05, scope=scope), tiny.rows("pair"), []
+    if lengths == "equal":
+        data = data.map(
+            lambda row: {key: " the cat sat on" for key in ("prompt", "rejected")} | {"chosen": " a big dog ran"}
+        )
+
+    def make(config, **options):
+        one_layer = tiny.model(num_hidden_layers=1)  # another would only be compiled as well
+        return tiny.trainer("DPO", tmp_path, config, data, policy=one_layer, gradient_accumulation_steps=2, **options)
+
+    compiled = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
+    for options in ({}, compiled):
+        made = make(config, **options)
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
         made.train()
         logs.append([entry["robust/value"] for entry in made.state.log_history[:3]])
     assert logs[0] == pytest.approx(logs[1], rel=1e-6)
-    plain = tiny.trainer("DPO", tmp_path, gradient_accumulation_steps=2, **options)
+    plain = make(None, **compiled)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     plain.train()
     own = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    assert graphs <= own * (2 if scope == "step" else 1)  # evaluation mode is a graph of its own
+    assert 0 < graphs <= own * (2 if scope == "step" else 1)  # evaluation mode is a graph of its own
 
 
 def test_conversations_truncation_and_filtered_rows_keep_their_columns(tiny, tmp_path):
