@@ -1,4 +1,4 @@
-"""Hypothesis profiles, and what a skip may hide: nothing, where COUNTERPOISE_REQUIRE_ALL=1."""
+"""Hypothesis profiles, the order of tests, and what a skip may hide: nothing, where COUNTERPOISE_REQUIRE_ALL=1."""
 
 import importlib
 import os
@@ -14,6 +14,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 if os.environ.get("COUNTERPOISE_REQUIRE_ALL") == "1":
     pytest.importorskip = lambda name, **_: importlib.import_module(name)  # a missing package fails
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what is slow: at the end it would keep one worker busy while the others have nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

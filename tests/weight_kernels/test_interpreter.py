@@ -18,6 +18,7 @@ PARTS = ["weights_equal or in_pieces or strides", "half or mask or nasty"]
 PARTS.append(f"not ({' or '.join(PARTS)})")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_kernels_in_the_interpreter(part):
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTEST_XDIST_WORKER": ""}
