@@ -1,4 +1,4 @@
-"""Weights to 24 digits and more by bracketed root-finding in mpmath: nothing of the package's, not even its unknowns."""
+"""Weights to 24 digits by bracketed root-finding in mpmath: nothing of the package's, not even its unknowns."""
 
 import mpmath as mp
 
