@@ -236,7 +236,13 @@ MUTANTS = {
     "shift where there is none": ("ratios/select.py", "CLEAR = 2.0", "CLEAR = -99.0"),
     "cap found but not taken": ("ratios/select.py", "cap, least = lower, found", "least = found"),
     "caps forgotten": ("ratios/model.py", "return mean if model.cap is None else", "return mean if True else"),
-    "kernels beside Gaussians": ("ratios/select.py", "BUMPS_SHARE = 0.5", "BUMPS_SHARE = 1.0"),
+    "kernels beside Gaussians": ("ratios/select.py", "ALONE = 0.5", "ALONE = 0.0"),
+    "methods alike within a standard error": (
+        "ratios/select.py",
+        "math.exp(-((mean / error) ** 2))",
+        "float(mean <= error)",
+    ),
+    "methods far behind": ("ratios/select.py", "LEAST_WEIGHT = 0.05", "LEAST_WEIGHT = 0.0"),
     "relative ratio taken as it is": ("ratios/model.py", "if alpha == 0.0:", "if alpha >= 0.0:"),
     "few rows taken at their word": ("ratios/select.py", "(min(n_t, n_s) < FEWEST or not clear)", "not clear"),
     "averages by log loss alone": (

@@ -17,6 +17,7 @@ from counterpoise.ratios.grids import BANDWIDTHS
 from counterpoise.ratios.logistic import logistic_noise
 from counterpoise.ratios.newton import minimise
 from counterpoise.ratios.normality import LEVEL, _aic, _sphered, _tail, gaussian_shares, look_gaussian
+from counterpoise.ratios.select import _shares
 from counterpoise.ratios.student import has_heavy_tails
 
 quadratic = functools.partial(cp.fit_logistic, features="quadratic")
@@ -1115,6 +1116,27 @@ def test_gaussians_of_one_covariance_may_be_independent():
     np.testing.assert_allclose(
         cp.log_ratio(both, x), sum(cp.log_ratio(model, x[:, k]) for k, model in enumerate(alone)), rtol=1e-9
     )
+
+
+def test_shares_fall_with_the_square_of_standard_errors_behind_the_best():
+    swing = np.tile([1.0, -1.0], 50)  # of mean 0 and a standard error of a tenth
+    base = np.random.default_rng(0).normal(size=100)
+
+    def behind(**errors):
+        losses = {"one": base - 9, **{name: base + swing * (z > 0) + z / 10 for name, z in errors.items()}}
+        return _shares(xp, losses)
+
+    found = behind(kliep=0.0, ulsif=0.5, rulsif=1.5, kernel=1.8, logistic=np.nan)
+    weights = np.exp(-np.square([0.0, 0.5, 1.5]))
+    np.testing.assert_allclose([found[name] for name in ("kliep", "ulsif", "rulsif")], weights / weights.sum())
+    assert len(found) == 3
+    for z in (0.0, 1.0):  # where a Gaussian is among them a part goes to methods without bumps
+        found = behind(kliep=1.0 - z, discriminant=z, logistic=1.2)
+        weights = np.exp(-np.square([1.0 - z, z, 1.2]))
+        alone, of_simple = 0.5 * np.exp(-z * z), weights * [0, 1, 1] / weights[1:].sum()
+        want = (1 - alone) * weights / weights.sum() + alone * of_simple
+        np.testing.assert_allclose([found[name] for name in ("kliep", "discriminant", "logistic")], want)
+    assert behind(kliep=np.nan, discriminant=np.inf) == {}
 
 
 def test_samples_that_look_gaussian_are_fitted_by_gaussians_alone():

@@ -22,10 +22,10 @@ __all__ = ["fit_ratio"]
 
 FEWEST = 25
 """Rows of the smaller sample from which a ratio is taken whole, if its log loss is clear."""
-NEAR = 1.0
-"""Standard errors of the difference within which methods count as equally good, and are averaged."""
-BUMPS_SHARE = 0.5
-"""What an average of all of them gets where a Gaussian is among them; the rest is that of methods without bumps."""
+LEAST_WEIGHT = 0.05
+"""Of a method in an average where the best has 1: 1.7 standard errors off."""
+ALONE = 0.5
+"""What methods without bumps get alone where a Gaussian is among them and one of them is the best."""
 CLEAR = 2.0
 """Standard errors by which the best must beat r = 1 in log loss."""
 SURE = 2.5
@@ -60,18 +60,20 @@ def fit_ratio(
     """Fit a ratio by the method that tells held-out target rows from held-out training rows best.
 
     ``"auto"`` fits methods with their own grids, fits them again fold by fold with what the grid chose, and compares
-    the held-out log losses. Methods within one standard error of the best are averaged in log r, half of the average by
-    that loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more.
-    Where Gaussians or Student's t (the first four methods) are among them, they and logistic regression get half of
-    that alone: sums of bumps are as good where rows are, but not beyond, where the largest ratios are. Student's t
-    takes the place of Gaussians where a column's tails are heavier. Of Gaussians and logistic regression log r counts
-    as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by chance is drawn towards 1. If the
-    best does not beat r = 1 by two standard errors of the log loss, the ratio is 1: there is no shift to be seen;
-    unless the average still ranks held-out target rows above training rows, its AUC two and a half standard errors
-    above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins where the log loss is not as
-    clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are cut at the largest one of a
-    held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] − E_target[r], down by a
-    standard error; with fewer than fifty target rows at e times the largest one, which is often too low.
+    the held-out log losses. They are averaged in log r, with shares that fall with e^(−z²), z being the standard errors
+    by which a method is behind the best one; those behind by more than 1.7 have none. Half of the average is by that
+    loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more. Where
+    Gaussians or Student's t (the first four methods) are among them, they and logistic regression get a part of that
+    alone, half if one of them is the best: sums of bumps are as good where rows are, but not beyond, where the largest
+    ratios are. Student's t takes the place of Gaussians where a column's tails are heavier. Of Gaussians and logistic
+    regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by chance is
+    drawn towards 1. If the best does not beat r = 1 by two standard errors of the log loss, the ratio is 1: there is no
+    shift to be seen; unless the average still ranks held-out target rows above training rows, its AUC two and a half
+    standard errors above ½, when r = 1 joins the average. With fewer than fifty rows of a sample it joins where the log
+    loss is not as clear, with fewer than 25 always, and logarithms count as they are. Last, ratios are cut at the
+    largest one of a held-out target row, or lower down if that brings the held-out squared loss, ½E_train[r²] −
+    E_target[r], down by a standard error; with fewer than fifty target rows at e times the largest one, which is often
+    too low.
 
     Samples look Gaussian where neither's kurtosis nor the test of Henze and Zirkler speaks against it; that asks for
     100 rows of the larger one, 30 for each column, and 15 of the smaller one, 5 for each column. Then, if Gaussians are
@@ -232,17 +234,29 @@ def _best(xp: Any, losses: dict[str, Array]) -> str:
 
 
 def _shares(xp: Any, losses: dict[str, Array]) -> dict[str, float]:
-    """Return the methods, r = 1 aside, that are as good as the best of them, with shares that sum to 1."""
+    """Return the methods, r = 1 aside, with shares that sum to 1 and fall with e^(−z²), z standard errors off the best.
+
+    Where a Gaussian is among them a part goes to methods without bumps alone: half, if one of them is the best.
+    """
     fits = {name: loss for name, loss in losses.items() if name != "one"}
-    off = {name: loss - fits[_best(xp, fits)] for name, loss in fits.items()}
-    near = [
-        name for name, difference in off.items() if float(xp.mean(difference)) <= NEAR * float(_error(xp, difference))
-    ]
-    if not set(near) & set(MOMENTS):
-        return {name: 1 / len(near) for name in near}
-    simple = [name for name in near if name not in BUMPS]
-    alone = {name: (1 - BUMPS_SHARE) / len(simple) for name in simple}
-    return {name: alone.get(name, 0.0) + BUMPS_SHARE / len(near) for name in near}
+    best = fits[_best(xp, fits)]
+    weights = {name: _weight(xp, loss - best) for name, loss in fits.items()}
+    weights = {name: weight for name, weight in weights.items() if weight >= LEAST_WEIGHT}
+    simple = {name: weight for name, weight in weights.items() if name not in BUMPS}
+    alone = ALONE * max(simple.values()) if set(weights) & set(MOMENTS) else 0.0
+    total, of_simple = sum(weights.values()), sum(simple.values())
+    return {
+        name: (1 - alone) * weight / total + (alone * weight / of_simple if name in simple else 0.0)
+        for name, weight in weights.items()
+    }
+
+
+def _weight(xp: Any, difference: Array) -> float:
+    """Return e^(−z²), z the mean in standard errors; that of what is not finite is 0, and of zeros 1."""
+    mean, error = float(xp.mean(difference)), float(_error(xp, difference))
+    if not math.isfinite(error):
+        return 0.0
+    return math.exp(-((mean / error) ** 2)) if error > 0 else 1.0
 
 
 def _cap(xp: Any, target: Array, train: Array) -> Array:
