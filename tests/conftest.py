@@ -1,7 +1,9 @@
-"""Hypothesis profiles, the order of tests, and what a skip may hide: nothing, where COUNTERPOISE_REQUIRE_ALL=1."""
+"""Hypothesis profiles, the order of tests, what tests share, and what a skip may hide: nothing in the gate."""
 
 import importlib
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,21 @@ def data_folder():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set COUNTERPOISE_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def refusal(tmp_path, monkeypatch, capsys):
+    """Run a wrong command line in this process; return the one line that it ends with."""
+    from counterpoise_adapters.cli import main
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["counterpoise", *arguments])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)  # the test runner keeps its own
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert left.value.code == 2 and said.out == "" and said.err.count("\n") == 1
+        return said.err
+
+    return run

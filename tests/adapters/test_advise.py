@@ -1,7 +1,6 @@
 """Advice: exact policies, an honest test of the labels, one standard error, and what wrong input gets."""
 
 import json
-import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,7 +13,6 @@ from counterpoise_adapters.advise._candidates import ARMS, CANDIDATES, held_out_
 from counterpoise_adapters.advise._data import prepare
 from counterpoise_adapters.advise._linear import Tilt, fit_linear, log_loss
 from counterpoise_adapters.advise._sentences import _of_scores
-from counterpoise_adapters.cli import main
 from counterpoise_adapters.cli.arms import ARMS as COMPARED
 from counterpoise_adapters.cli.policy import fit_policy
 from counterpoise_adapters.cli.worlds import BIASED, SAME, draw_pairs
@@ -341,15 +339,8 @@ def test_the_command_reads_samples_with_labels(tmp_path):
         (["pairs.jsonl", "--target", "source=human", "--numbers", "--report", "no/a.html"], "does not exist"),
     ],
 )
-def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, says):
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, refusal, arguments, says):
     write_pairs(tmp_path / "pairs.jsonl")
     before = sorted(tmp_path.iterdir())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["counterpoise", "advise", *arguments])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as left:
-        main()
-    said = capsys.readouterr()
-    assert left.value.code == 2 and said.out == ""
-    assert says in said.err and said.err.count("\n") == 1
+    assert says in refusal("advise", *arguments)
     assert sorted(tmp_path.iterdir()) == before

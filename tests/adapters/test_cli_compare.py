@@ -3,13 +3,11 @@
 import csv
 import json
 import math
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from counterpoise_adapters.cli import main
 from counterpoise_adapters.cli.arms import ARMS
 from counterpoise_adapters.cli.experiment import Outcome, choose_split
 from counterpoise_adapters.cli.policy import accuracy, fit_policy, ranking_losses
@@ -216,7 +214,7 @@ def test_compare_reads_text(tmp_path):
         (["latin.jsonl", "--target", "source=human"], "latin.jsonl, row 1: not UTF-8"),
     ],
 )
-def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, arguments, says):
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, refusal, arguments, says):
     write_pairs(tmp_path / "pairs.jsonl")
     row = '{"source": "%s", "chosen": [1.0], "rejected": [%s]}\n'
     (tmp_path / "nan.jsonl").write_text(row % ("human", "2.0") + row % ("bot", "NaN"))
@@ -224,14 +222,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsy
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "latin.jsonl").write_bytes('{"source": "bücher"}\n'.encode("latin-1"))
     before = sorted(tmp_path.iterdir())
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["counterpoise", "compare", *arguments])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as left:
-        main()
-    said = capsys.readouterr()
-    assert left.value.code == 2 and said.out == ""
-    assert says in said.err and said.err.count("\n") == 1
+    assert says in refusal("compare", *arguments)
     assert sorted(tmp_path.iterdir()) == before
 
 
