@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
-from .features import Features
+from .features import Features, gaussian_features
 from .model import Scores
 
 BANDWIDTHS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
@@ -23,6 +23,15 @@ ENOUGH = 50
 """Rows of the smaller sample from which that is asked for: with fewer, shifts are not seen, but there."""
 FLAT = 100.0
 """Multiple of the median distance at which bumps are as good as constant."""
+
+
+def bumps_at(
+    bandwidth: float | Sequence[float] | None, *, target: Array, train: Array, seed: int, **options: Any
+) -> Features:
+    """Prepare Gaussian bumps at the one bandwidth that is given, without the median distance that a grid looks at."""
+    given = [] if bandwidth is None else amounts("bandwidth", bandwidth, zero=False)
+    sigma = given[0] if len(given) == 1 else None
+    return gaussian_features(target=target, train=train, bandwidth=sigma, seed=seed, **options)
 
 
 def bandwidths(features: Features, given_bandwidth: float | Sequence[float] | None, *, given: bool) -> list[float]:

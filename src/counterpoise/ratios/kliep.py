@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._lending import on_host
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, gaussian_features, mapped, warn_unfelt
-from .grids import FLAT, bandwidths, grid, judge, unseen, with_bandwidth
+from .features import Blocks, Features, blocks_of, mapped, warn_unfelt
+from .grids import FLAT, bandwidths, bumps_at, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, draw, number_of_folds, samples, split_both, warn_disjoint, whole
 from .tilts import Asked, Tilts, kind_of_tilts, with_tilts
@@ -119,7 +119,7 @@ def fit_kliep(
     if tolerance is None:
         tolerance = max(1e-9, 1000 * float(xp.finfo(target.dtype).eps))
     tolerance = _xp.number("tolerance", tolerance, lambda v: 0.0 < v < math.inf, "a positive number of nats")
-    base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
+    base = features or bumps_at(bandwidth, target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     kind = kind_of_tilts(xp, base, target, train, tilts, ASKED) if features is None else None
     tilted = partial(with_tilts, xp, share=_share(int(target.shape[0]), int(train.shape[0])), kind=kind)

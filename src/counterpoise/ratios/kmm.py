@@ -10,8 +10,8 @@ from .. import _xp
 from .._lending import on_host
 from .._types import Array
 from ..projection import project_capped_simplex
-from .features import Features, gaussian_features
-from .grids import amounts, best_of, grid, with_bandwidth
+from .features import Features
+from .grids import amounts, best_of, bumps_at, grid, with_bandwidth
 from .model import Scores
 from .samples import number_of_folds, samples, split, squares, warn_disjoint, whole
 
@@ -118,7 +118,7 @@ def kernel_mean_matching(
         room = _xp.number("slack", slack, lambda v: 0.0 <= v < math.inf, "a finite number of at least 0")
     if tolerance is not None:
         most = _xp.number("tolerance", tolerance, lambda v: v > 0, "a positive number")
-    features = gaussian_features(target=target, train=train, n_centres=1, seed=seed)
+    features = bumps_at(bandwidth, target=target, train=train, n_centres=1, seed=seed)
     sigmas = [float(features.bandwidth)] if bandwidth is None else amounts("bandwidth", bandwidth, zero=False)
     limits = (bound, (n * max(1 - room, 0.0), n * (1 + room)), most)
     scores = None

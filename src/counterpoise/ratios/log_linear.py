@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from .._lending import on_host
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, gaussian_features, linear_features
-from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
+from .features import Blocks, Features, blocks_of, linear_features
+from .grids import amounts, bandwidths, best_of, bumps_at, grid, with_bandwidth
 from .logistic import norm_of
 from .model import Ratio
 from .newton import minimise
@@ -98,7 +98,7 @@ def fit_log_linear(
     warn_disjoint(xp, target, train)
     if all_reduce is not None and not isinstance(features, Features):
         raise ValueError("all_reduce needs the same features on every rank; pass them")
-    base = _prepared(features, target, train, n_centres, seed)
+    base = _prepared(features, bandwidth, target, train, n_centres, seed)
     gaussian = base.kind == "gaussian"
     if bandwidth is not None and not gaussian:
         raise ValueError(f"bandwidth is {bandwidth!r}, but {base.kind} features have none; leave it out")
@@ -120,14 +120,16 @@ def fit_log_linear(
     return Ratio("log_linear", chosen, theta, 0.0, xp.zeros_like(gap) + lambdas[0], gap, scores)
 
 
-def _prepared(features: str | Features, target: Array, train: Array, n_centres: int, seed: int) -> Features:
+def _prepared(
+    features: str | Features, bandwidth: Any, target: Array, train: Array, n_centres: int, seed: int
+) -> Features:
     if isinstance(features, Features):
         return features
     if features in ("linear", "quadratic"):
         return linear_features(target=target, train=train, degree=1 if features == "linear" else 2)
     if features != "gaussian":
         raise ValueError(f"features is {features!r}; 'linear', 'quadratic', 'gaussian' or Features are needed")
-    return gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
+    return bumps_at(bandwidth, target=target, train=train, n_centres=n_centres, seed=seed)
 
 
 def _balanced(

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from .. import _xp
 from .._lending import on_host
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, gaussian_features, linear_features, mapped
-from .grids import amounts, bandwidths, best_of, grid, with_bandwidth
+from .features import Blocks, Features, blocks_of, linear_features, mapped
+from .grids import amounts, bandwidths, best_of, bumps_at, grid, with_bandwidth
 from .model import Ratio
 from .newton import minimise
 from .samples import draw, samples, squares, warn_disjoint, whole
@@ -96,7 +96,7 @@ def fit_logistic(
         features, penalty = _resumed(start, features, penalty)
     if all_reduce is not None and not isinstance(features, Features):
         raise ValueError("all_reduce needs the same features on every rank; pass Features")
-    base = _prepared(xp, features, target, train, n_centres, seed)
+    base = _prepared(xp, features, bandwidth, target, train, n_centres, seed)
     gaussian = base.kind == "gaussian"
     if bandwidth is not None and not gaussian:
         raise ValueError(f"bandwidth is {bandwidth!r}, but {base.kind} features have none; leave it out")
@@ -141,7 +141,9 @@ def _resumed(start: Ratio, features: Any, penalty: Any) -> tuple[Features, Any]:
     return start.features, float(start.penalty) if penalty is None else penalty
 
 
-def _prepared(xp: Any, features: str | Features, target: Array, train: Array, n_centres: int, seed: int) -> Features:
+def _prepared(
+    xp: Any, features: str | Features, bandwidth: Any, target: Array, train: Array, n_centres: int, seed: int
+) -> Features:
     if isinstance(features, Features):
         return features
     if features in ("linear", "quadratic"):
@@ -152,7 +154,7 @@ def _prepared(xp: Any, features: str | Features, target: Array, train: Array, n_
         xp.take(x, _xp.indices(xp, draw(int(x.shape[0]), (n_centres + k) // 2, seed), x), axis=0)
         for k, x in enumerate((target, train))
     ]
-    return gaussian_features(target=target, train=train, centres=xp.concat(rows, axis=0), seed=seed)
+    return bumps_at(bandwidth, target=target, train=train, centres=xp.concat(rows, axis=0), seed=seed)
 
 
 class _Shards(NamedTuple):

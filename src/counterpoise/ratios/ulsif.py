@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._lending import on_host
 from .._types import Array
-from .features import Features, gaussian_features, mapped, warn_unfelt
-from .grids import amounts, bandwidths, grid, judge, unseen, with_bandwidth
+from .features import Features, mapped, warn_unfelt
+from .grids import amounts, bandwidths, bumps_at, grid, judge, unseen, with_bandwidth
 from .model import Ratio
 from .samples import chunks, samples, shuffled, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
@@ -108,7 +108,7 @@ def fit_ulsif(
     xp, target, train = samples(target, train)
     seed = whole(seed)
     warn_disjoint(xp, target, train)
-    base = features or gaussian_features(target=target, train=train, n_centres=n_centres, seed=seed)
+    base = features or bumps_at(bandwidth, target=target, train=train, n_centres=n_centres, seed=seed)
     sigmas = bandwidths(base, bandwidth, given=features is not None)
     bumps = base
     if features is None:
