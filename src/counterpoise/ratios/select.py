@@ -138,7 +138,7 @@ def fit_ratio(
 
 
 def _averaged_methods(xp: Any, target: Array, train: Array, folds: int, seed: int) -> Ratio:
-    """Compare methods on rows held out and average those that are as good as the best, or say that r = 1."""
+    """Compare methods on rows held out and average them by how far they are behind the best, or say that r = 1."""
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
     few, formed = min(n_t, n_s) < FEW, look_gaussian(xp, target, train)
     fits: dict[str, Ratio] = {}
