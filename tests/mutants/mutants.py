@@ -258,8 +258,13 @@ MUTANTS = {
     ),
     "fewer tilts in folds": (
         "ratios/methods.py",
-        "if int(features.tilts.shape[0]) == 1 else",
-        "if int(features.tilts.shape[0]) >= 1 else",
+        "GAUSSIANS[int(features.tilts.shape[0]) - 1]",
+        "GAUSSIANS[0]",
+    ),
+    "a grid read twice": (
+        "ratios/grids.py",
+        "and not isinstance(bandwidth, Iterable)",
+        "and len(_xp.listed(bandwidth)) == 1",
     ),
     "chance taken for a shift": ("ratios/grids.py", "SEEN = 1.5", "SEEN = -99.0"),
     "few rows never sure": ("ratios/select.py", "if not (few or clear", "if not (clear"),
@@ -267,8 +272,8 @@ MUTANTS = {
     "doubt of one sample": ("ratios/gaussian.py", "math.sqrt(2 * x.rows)", "math.sqrt(2 * t.rows)"),
     "doubt as if unpenalised": (
         "ratios/logistic.py",
-        "_derivatives(xp, shards, norm, theta)\n    values",
-        "_derivatives(xp, shards, 0 * norm, theta)\n    values",
+        "return _derivatives(xp, shards, norm, theta)[2]",
+        "return _derivatives(xp, shards, 0 * norm, theta)[2]",
     ),
     "heavy tails taken for Gaussian": ("ratios/normality.py", "KURTOSIS = 2.0", "KURTOSIS = 1e9"),
     "mixtures taken for Gaussian": ("ratios/normality.py", "_tail(xp, z) > LEVEL", "_tail(xp, z) >= 0"),

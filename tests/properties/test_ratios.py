@@ -139,6 +139,15 @@ def test_log_linear_balances_and_is_nearest_to_uniform(seed):
     assert spent(weights) <= min(spent(weights + step), spent(weights - step))
 
 
+@pytest.mark.parametrize("fit", [cp.fit_ulsif, cp.fit_kliep, kernel, cp.kernel_mean_matching])
+def test_a_grid_may_be_anything_that_is_read_once(fit):
+    target, train = gaussians(5, 40, 50)
+    for grid in ([0.5, 1.5], [0.7]):
+        found = [fit(target=target, train=train, bandwidth=given) for given in (grid, iter(grid))]
+        listed, read = (r.coefficients if isinstance(r, cp.Ratio) else r.weights for r in found)
+        np.testing.assert_array_equal(listed, read)
+
+
 def test_log_linear_searches_a_grid_by_rows_of_both_samples_that_its_fits_did_not_see():
     from counterpoise.ratios.samples import split
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .. import _xp
@@ -29,8 +29,9 @@ def bumps_at(
     bandwidth: float | Sequence[float] | None, *, target: Array, train: Array, seed: int, **options: Any
 ) -> Features:
     """Prepare Gaussian bumps at the one bandwidth that is given, without the median distance that a grid looks at."""
-    given = [] if bandwidth is None else amounts("bandwidth", bandwidth, zero=False)
-    sigma = given[0] if len(given) == 1 else None
+    sigma: float | None = None
+    if bandwidth is not None and not isinstance(bandwidth, Iterable):  # a grid may be an iterator, to be read once
+        (sigma,) = amounts("bandwidth", bandwidth, zero=False)
     return gaussian_features(target=target, train=train, bandwidth=sigma, seed=seed, **options)
 
 
