@@ -12,7 +12,6 @@ import pytest
 import counterpoise as cp
 
 FUNCTIONS = [name for name in cp.__all__ if inspect.isfunction(getattr(cp, name))]
-NOT_ARRAYS = {"divergence", "spectrum", "result"}
 
 
 def test_all_is_complete_and_sorted():

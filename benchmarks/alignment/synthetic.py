@@ -69,7 +69,7 @@ def _run_lists(name: str, seeds: int) -> dict[str, Any]:
     """Train on lists of four whose slots have sources of their own: weighed as a whole, or pair by pair."""
     regime = REGIMES[name]
     draws = [draw_lists(regime, seed) for seed in range(seeds)]
-    lists, pairs = zip(*(_list_columns(draw, regime.counts, seed) for seed, draw in enumerate(draws)), strict=True)
+    lists, pairs = zip(*(_list_columns(draw, seed) for seed, draw in enumerate(draws)), strict=True)
     differences = np.stack([_differences(d.items) for d in draws])
     many = differences.shape[1] // draws[0].items.shape[0]
     by_list, by_pair = stacked(lists), stacked(pairs)
@@ -89,7 +89,7 @@ def _run_lists(name: str, seeds: int) -> dict[str, Any]:
     return _result(LIST_ARMS, thetas, draws, by_pair)
 
 
-def _list_columns(draw: Draw, counts: tuple[int, ...], seed: int) -> tuple[Columns, Columns]:
+def _list_columns(draw: Draw, seed: int) -> tuple[Columns, Columns]:
     """Return what is known of whole lists and of their pairs, from classifiers of single responses."""
     lists, slots, d = draw.items.shape
     source = draw.source.reshape(-1)

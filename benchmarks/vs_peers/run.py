@@ -39,7 +39,7 @@ def seconds(function: Callable[[], object], *, budget: float = 1.0) -> float:
     return best
 
 
-def gap_of(task: Task, losses: Floats, solution: cp.Solution) -> float:
+def gap_of(losses: Floats, solution: cp.Solution) -> float:
     """Duality gap in units of the range, from the formulas: a bound on any error of the reference."""
     size = np.ptp(losses, axis=-1)
     return float(np.max(np.abs(solution.gap) / size))
@@ -67,7 +67,7 @@ def batch(rows: int, n: int, peers: dict[str, Peer], sample: int) -> list[dict[s
         ours = {"counterpoise, numpy": losses, "counterpoise, torch": tensor}
         times = {name: seconds(lambda x=x, t=task: t.solve(x)) for name, x in ours.items()}
         for name, took in times.items():
-            table.append({"problem": task.name, "solver": name, "seconds": took, "error": gap_of(task, losses, truth)})
+            table.append({"problem": task.name, "solver": name, "seconds": took, "error": gap_of(losses, truth)})
         for name, peer in track(peers.items(), f"{rows} × {n}, {task.name}", transient=True):
             chosen = losses[: min(sample, rows)]
             answers = [quietly(peer, task, row, task.amount, None) for row in chosen]

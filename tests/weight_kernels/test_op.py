@@ -14,7 +14,6 @@ from counterpoise.kernels._op import _OPS, Pull  # noqa: E402
 from counterpoise.kernels._spec import FAMILIES as NAMES  # noqa: E402
 from counterpoise.kernels._spec import make_rows  # noqa: E402
 
-IDS = [family.name for family in FAMILIES]
 PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
 SOLUTIONS = {
     "penalized": lambda x, **o: kernels.penalized(x, cp.ChiSquare(), 0.5, **o),

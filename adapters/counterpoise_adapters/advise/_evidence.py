@@ -97,7 +97,7 @@ def label_bias(
     of_target = score[is_target]
     inside = (score >= of_target.min()) & (score <= of_target.max())  # beyond these no row has a like
     rows = _independent(is_target, inside, group, generator)
-    stratum, counts = _strata(is_target[rows], score[rows], generator)
+    stratum, counts = _strata(is_target[rows], score[rows])
     used = np.asarray((counts > 0).all(axis=1))
     comparable = float(counts[used, 1].sum() / max(1, counts[:, 1].sum()))
     kept = used[stratum]
@@ -134,7 +134,7 @@ def _independent(is_target: Mask, inside: Mask, group: NDArray[Any] | None, gene
     return np.sort(np.concatenate([parts[0], parts[1][: max(MOST, 10 * len(parts[0]))]]))
 
 
-def _strata(is_target: Mask, score: Floats, generator: np.random.Generator) -> tuple[Integers, Integers]:
+def _strata(is_target: Mask, score: Floats) -> tuple[Integers, Integers]:
     """Return each row's stratum, of equally many target rows each, and the numbers of others and target rows."""
     n_target = int(is_target.sum())
     number = max(1, min(STRATA, n_target // PER_STRATUM))

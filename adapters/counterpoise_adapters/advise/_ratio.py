@@ -1,6 +1,6 @@
 """The ratio of target to training rows, out of fold: what ``compare`` and ``advise`` fit where none is given."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ def out_of_fold(
     source: NDArray[np.int64],
     *,
     group: NDArray[Any] | None,
-    others: Literal["sources", "mixture"] = "sources",
     seed: int,
 ) -> "ClassifierRatio":
     """Fit the target's ratio by cross-fitted logistic regression, calibrated by Platt scaling.
@@ -37,8 +36,6 @@ def out_of_fold(
         Source of each row; 0 is the target.
     group : array, shape (n,), optional
         Rows of one group share a fold.
-    others : {"sources", "mixture"}
-        Against the mixture that the rows are, or against the other rows as one sample.
     seed : int
         Of the folds.
 
@@ -56,7 +53,7 @@ def out_of_fold(
 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     cv = max(2, min(FOLDS, int(np.bincount(source)[np.unique(source)].min())))  # a small source fills fewer
-    model = ClassifierRatio(classifier, cv=cv, calibrate="platt", target=0, others=others, random_state=seed)
+    model = ClassifierRatio(classifier, cv=cv, calibrate="platt", target=0, random_state=seed)
     return model.fit(features, source, groups=group)
 
 

@@ -128,7 +128,7 @@ def _read_samples(options: AdviseOptions, label: str) -> Rows:
     wanted = target_filter(options)
     found = scan(table, featuriser, target=wanted, group=options.group, new_columns=())
     names, source = name_sources(found, wanted, options, table)
-    kept = sample_rows(source, found.priority, most=_MOST_ROWS, target=0)
+    kept = sample_rows(source, found.priority, most=_MOST_ROWS)
     (features,) = reduce_sides([read_features(table, featuriser, kept)], int(kept.sum()), options.seed)
     ratio = None if options.ratio is None else _ratios(table, options.ratio, kept)
     data = Labelled(features, _labels(table, label, kept))

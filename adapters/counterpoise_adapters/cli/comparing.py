@@ -116,7 +116,7 @@ def read_lists(options: PairOptions, *, most: int = _MOST_ROWS) -> Lists:
     wanted = target_filter(options)
     found = scan(table, made[0], target=wanted, group=options.group, new_columns=())
     names, source = name_sources(found, wanted, options, table)
-    kept = sample_rows(source, found.priority, most=most, target=0)
+    kept = sample_rows(source, found.priority, most=most)
     chosen, rejected = (read_features(table, featuriser, kept) for featuriser in made)
     if chosen.shape[1] != rejected.shape[1]:
         raise InputError(

@@ -252,7 +252,7 @@ class ColumnFeatures:
 
     def _line(self, row: Row, path: Place, number: int) -> list[float]:
         if not self._names:
-            self._names = self._expand(row, path, number)
+            self._names = self._expand(row)
         line: list[float] = []
         for name in self._names:
             found = numbers_of(row, name, path=path, number=number)
@@ -265,7 +265,7 @@ class ColumnFeatures:
             line += found
         return line
 
-    def _expand(self, row: Row, path: Place, number: int) -> list[str]:
+    def _expand(self, row: Row) -> list[str]:
         """Return the names that the patterns match in the first row."""
         names: list[str] = []
         for pattern in self._patterns:

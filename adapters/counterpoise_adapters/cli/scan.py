@@ -133,19 +133,17 @@ def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_
         raise InputError("the file shrank while it was read", path=table.path)
 
 
-def sample_rows(code: NDArray[np.int64], priority: NDArray[np.uint64], *, most: int, target: int) -> NDArray[np.bool_]:
+def sample_rows(code: NDArray[np.int64], priority: NDArray[np.uint64], *, most: int) -> NDArray[np.bool_]:
     """Choose the rows to learn from: all of them, or half target rows (as far as they go) and a fair rest.
 
     Parameters
     ----------
     code : array of int, shape (n,)
-        Source of each row.
+        Source of each row; 0 is the target.
     priority : array of uint64, shape (n,)
         As in `Scan`: those of least priority are chosen.
     most : int
         Number of rows to choose; a quarter more where rare sources need them.
-    target : int
-        The target's code.
 
     Returns
     -------
@@ -155,12 +153,12 @@ def sample_rows(code: NDArray[np.int64], priority: NDArray[np.uint64], *, most: 
     Examples
     --------
     >>> code = np.repeat([0, 1, 2], [10, 60, 30])
-    >>> chosen = sample_rows(code, np.arange(100, dtype=np.uint64), most=40, target=0)
+    >>> chosen = sample_rows(code, np.arange(100, dtype=np.uint64), most=40)
     >>> np.bincount(code[chosen])
     array([10, 20, 10])
     """
     places = np.unique(code).tolist()
-    draws = choose({k: sketch_of(priority[code == k], most=most) for k in places}, most=most, target=target)
+    draws = choose({k: sketch_of(priority[code == k], most=most) for k in places}, most=most)
     chosen = np.zeros(len(code), dtype=bool)
     for place, draw in draws.items():
         where = np.flatnonzero(code == place)

@@ -12,6 +12,8 @@ from .experiment import Outcome
 __all__ = ["Comparison", "Interval", "compare_outcomes", "paired_interval"]
 
 Floats = NDArray[np.float64]
+CONFIDENCE = 0.95
+"""Of all intervals against a baseline together (Bonferroni): the best of many arms is not found better by its luck."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Comparison:
     verdict: str
 
 
-def compare_outcomes(outcomes: list[Outcome], *, shared: float, confidence: float = 0.95) -> Comparison:
+def compare_outcomes(outcomes: list[Outcome], *, shared: float) -> Comparison:
     """Compare paired outcomes, one a seed.
 
     Parameters
@@ -65,21 +67,19 @@ def compare_outcomes(outcomes: list[Outcome], *, shared: float, confidence: floa
         and the variance is multiplied by 1/J + shared/(1 - shared) in place of 1/J (Nadeau and Bengio, Machine
         Learning 52, 2003). Their test/train is the same number where all rows are alike; where a few target rows are
         tested and many others train as well, it would promise far too narrow intervals.
-    confidence : float
-        Simultaneous over all arms that are compared with a baseline (Bonferroni), so that the best of many is not
-        found better by its luck. No interval is narrower than the rounding of an accuracy over so many lists allows.
 
     Returns
     -------
     Comparison
-        Weighting "helps" if an arm's interval against ERM lies above 0.
+        Weighting "helps" if an arm's interval against ERM lies above 0. No interval is narrower than the rounding of
+        an accuracy over so many lists allows.
     """
     right = np.stack([outcome.accuracy for outcome in outcomes])
     loss = np.stack([outcome.log_loss for outcome in outcomes])
     overlap = shared / (1.0 - shared)
     step = float(np.mean([1.0 / outcome.test for outcome in outcomes]))
     names = [arm.name for arm in ARMS]
-    each = 1.0 - (1.0 - confidence) / (len(ARMS) - 1)
+    each = 1.0 - (1.0 - CONFIDENCE) / (len(ARMS) - 1)
     against = {}
     for baseline in BASELINES:
         other = names.index(baseline)

@@ -198,7 +198,7 @@ def _weigh(
     inside = len(parts) == 1
     key = np.concatenate([part.key for _, part in parts])
     priority = np.concatenate([part.priority for _, part in parts])
-    learnt = sample_rows(source, priority, most=options.fit_rows, target=0)
+    learnt = sample_rows(source, priority, most=options.fit_rows)
     # Learnt from in an order that depends on the rows alone, as where they are spread over many files.
     order = np.lexsort((key[learnt], source[learnt], priority[learnt]))
     ordered = np.flatnonzero(learnt)[order]

@@ -87,7 +87,7 @@ def _stages(run: Run) -> None:
         sketches = strata.by_source(place, most=spec.fit_rows)
         places = [(place, run.left(layout.shards))]
     else:
-        target = _reduced(run, "scan", run.left(layout.target))
+        target = _reduced(run, run.left(layout.target))
         names, counts = ("target", "file"), [sum(target.counts.values()), sum(strata.counts.values())]
         sketches = {0: target.sketches[""], 1: strata.sketches[""]}
         place = {"": 1}
@@ -132,13 +132,13 @@ def _scan(run: Run) -> tuple[Strata, str]:
     if len({tuple(found.items()) for found in widths.values()}) > 1:
         first, second = _different(widths)
         raise InputError(f"shards have unlike feature columns: {first} against {second} (column: numbers in it)")
-    return _reduced(run, "scan", run.left(layout.shards)), basis_of(contents)
+    return _reduced(run, run.left(layout.shards)), basis_of(contents)
 
 
-def _reduced(run: Run, stage: str, shards: Sequence[Shard]) -> Strata:
+def _reduced(run: Run, shards: Sequence[Shard]) -> Strata:
     target = run.spec.target.values if run.spec.target else ()
     merge = partial(Strata.merged, target=target, most=run.spec.fit_rows)  # of a module that workers have loaded
-    whole: Strata = run.engine.reduce(Strata.load, merge, list(run.files(stage, "npz", shards).values()))
+    whole: Strata = run.engine.reduce(Strata.load, merge, list(run.files("scan", "npz", shards).values()))
     return whole
 
 

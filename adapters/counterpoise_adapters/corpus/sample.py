@@ -190,17 +190,15 @@ def merge_sketches(first: Sketch, second: Sketch, *, most: int) -> Sketch:
     return Sketch(first.rows + second.rows, both[start[:most]], count[:most])
 
 
-def quotas(counts: Sequence[int], *, most: int, target: int = 0) -> list[int]:
+def quotas(counts: Sequence[int], *, most: int) -> list[int]:
     """Return how many rows of each source to draw: all, or half target rows as far as they go and a fair rest.
 
     Parameters
     ----------
     counts : sequence of int
-        Rows of each source.
+        Rows of each source, the target's first.
     most : int
         Rows to draw; a quarter more where rare sources need them.
-    target : int
-        The target's place among the sources.
 
     Examples
     --------
@@ -209,28 +207,22 @@ def quotas(counts: Sequence[int], *, most: int, target: int = 0) -> list[int]:
     """
     if sum(counts) <= most:
         return list(counts)
-    quota = [0] * len(counts)
-    quota[target] = min(counts[target], most // 2)
-    others = [place for place, count in enumerate(counts) if place != target and count]
-    share = min(1.0, (most - quota[target]) / sum(counts[place] for place in others))
+    of_target, others = min(counts[0], most // 2), counts[1:]
+    share = min(1.0, (most - of_target) / sum(others))
     # A rare source has a classifier of its own to train, so it keeps a few rows whatever its share.
-    floor = most // (4 * len(others))
-    for place in others:
-        quota[place] = min(counts[place], max(int(counts[place] * share), floor))
-    return quota
+    floor = most // (4 * sum(count > 0 for count in others))
+    return [of_target, *(min(count, max(int(count * share), floor)) for count in others)]
 
 
-def choose(sketches: Mapping[int, Sketch], *, most: int, target: int = 0) -> dict[int, Draw]:
+def choose(sketches: Mapping[int, Sketch], *, most: int) -> dict[int, Draw]:
     """Say which rows of each source are drawn.
 
     Parameters
     ----------
     sketches : mapping of int to Sketch
-        Of each source, made with ``most``.
+        Of each source, made with ``most``; 0 is the target.
     most : int
         As in `quotas`.
-    target : int
-        The target's place among the sources.
 
     Returns
     -------
@@ -246,7 +238,7 @@ def choose(sketches: Mapping[int, Sketch], *, most: int, target: int = 0) -> dic
     {0: Draw(threshold=19, copies=1), 1: Draw(threshold=19, copies=1)}
     """
     places = sorted(sketches)
-    quota = quotas([sketches[place].rows for place in places], most=most, target=places.index(target))
+    quota = quotas([sketches[place].rows for place in places], most=most)
     chosen = {}
     for place, size in zip(places, quota, strict=True):
         sketch = sketches[place]

@@ -125,7 +125,7 @@ def reweigh(loss: Tensor, rows: list[Tensor], weights: Tensor, change: Tensor) -
     return loss + torch.where((weights == 1).all(), 0.0, change).to(loss)
 
 
-def warn_of_single(config: RobustConfig, examples: int, stacklevel: int = 2) -> None:
+def warn_of_single(config: RobustConfig, examples: int, *, stacklevel: int) -> None:
     """Warn where an objective is taken over one example at a time."""
     if examples == 1 and config.scope == "microbatch" and not config.linear:
         warnings.warn(

@@ -111,12 +111,12 @@ def categorical(
     return _known(draw(p, u), draw(q, v), log_ratio, n, n)
 
 
-def _mixture(p: Floats, q: Floats, means: Floats, spread: float, n_t: int, n_s: int, g: Generator) -> Problem:
+def _mixture(p: Floats, q: Floats, means: Floats, n_t: int, n_s: int, g: Generator) -> Problem:
     def draw(shares: Floats) -> Callable[[int], Floats]:
-        return lambda m: means[g.choice(len(shares), m, p=shares)] + spread * g.normal(size=(m, means.shape[1]))
+        return lambda m: means[g.choice(len(shares), m, p=shares)] + g.normal(size=(m, means.shape[1]))
 
     def log_ratio(x: Floats) -> Floats:
-        logs = -((x[:, None, :] - means) ** 2).sum(axis=2) / (2 * spread**2)
+        logs = -((x[:, None, :] - means) ** 2).sum(axis=2) / 2
         logs = np.exp(logs - logs.max(axis=1, keepdims=True))
         return np.log(logs @ p) - np.log(logs @ q)
 
@@ -126,7 +126,7 @@ def _mixture(p: Floats, q: Floats, means: Floats, spread: float, n_t: int, n_s: 
 def topics(n: int, g: Generator, *, distance: float = 0.5, seed: int = 0) -> Problem:
     means = distance * np.random.default_rng(seed).normal(size=(8, 64))
     p = np.array([0.3, 0.25, 0.2, 0.1, 0.05, 0.04, 0.03, 0.03])
-    return _mixture(p, p[::-1].copy(), means, 1.0, n, n, g)
+    return _mixture(p, p[::-1].copy(), means, n, n, g)
 
 
 def multi_source(
@@ -134,7 +134,7 @@ def multi_source(
 ) -> Problem:
     means = np.zeros((3, d))
     means[1, 0] = means[2, 1] = away
-    return _mixture(np.array([1.0, 0.0, 0.0]), np.array(shares), means, 1.0, n // 4, n, g)
+    return _mixture(np.array([1.0, 0.0, 0.0]), np.array(shares), means, n // 4, n, g)
 
 
 def near_disjoint(n: int, g: Generator, *, d: int = 2, away: float = 3.0) -> Problem:
