@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import json
 import math
 import os
@@ -18,7 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from counterpoise_adapters.cli.errors import InputError
+from counterpoise_adapters.cli.features import ColumnFeatures
+from counterpoise_adapters.cli.files import open_table
 from counterpoise_adapters.cli.options import WeighOptions
+from counterpoise_adapters.cli.pairs import PairTable
+from counterpoise_adapters.cli.scan import numbered_rows
 from counterpoise_adapters.cli.weighing import run
 
 NAMES = ["ratio", "weight", "log_odds"]
@@ -430,6 +435,26 @@ def test_a_full_disk_leaves_nothing_behind(ending, tmp_path):
     done = command(*arguments, cwd=tmp_path, limit=20_000)
     one_line_and_status_two(done, f"out.{ending}: cannot write", "nothing was written")
     assert os.listdir(tmp_path) == [data.name]
+
+
+@pytest.mark.parametrize(("now", "said"), [(2, "shrank|changed"), (4, "grew|changed")])
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "pairs"])
+def test_a_file_that_has_other_rows_than_when_it_was_read_is_refused(kind, now, said, tmp_path):
+    path, rows = tmp_path / f"rows.{'jsonl' if kind == 'pairs' else kind}", [{"x": float(i)} for i in range(now)]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif kind == "csv":
+        path.write_text("x\n" + "".join(f"{row['x']}\n" for row in rows))
+    else:
+        write_jsonl(path, [{**row, "a": {"t": "yes", "o": "no"}, "c": {"t": True, "o": False}} for row in rows])
+    table = open_table(path)
+    if kind == "pairs":
+        table = PairTable(table, answers="a", correct="c", target="t")
+    three = np.ones(3)
+    with pytest.raises(InputError, match=f"{said}.* while"):
+        list(table.copy(io.BytesIO(), {"weight": three}))
+    with pytest.raises(InputError, match=f"{said}.* while"):
+        list(numbered_rows(table, ColumnFeatures(["x"]), three > 0, "reading"))
 
 
 def test_memory_is_that_of_the_sample_not_of_the_file(tmp_path):

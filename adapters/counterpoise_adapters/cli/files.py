@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,13 @@ __all__ = [
     "lines_of",
     "open_table",
     "reading",
+    "unchanged",
     "zipped",
 ]
 
 Columns = Mapping[str, NDArray[np.float64]]
 T = TypeVar("T")
+Numbered = TypeVar("Numbered", bound=tuple[Any, ...])
 
 _FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
@@ -217,6 +219,32 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def unchanged(rows: Iterable[Numbered], total: int, path: Path) -> Iterator[tuple[int, Numbered]]:
+    """Yield (index, row) of a file that was read before; another number of rows than then raises `InputError`.
+
+    Parameters
+    ----------
+    rows : iterable of tuple
+        The row's number first.
+    total : int
+        How many there were.
+    path : Path
+        The file, for the message.
+
+    Examples
+    --------
+    >>> list(unchanged([(1, "a"), (2, "b")], 2, Path("rows.csv")))
+    [(0, (1, 'a')), (1, (2, 'b'))]
+    """
+    index = -1
+    for index, row in enumerate(rows):
+        if index >= total:
+            raise InputError("the file grew while it was read", path=path, row=row[0])
+        yield index, row
+    if index + 1 != total:
+        raise InputError("the file shrank while it was read", path=path)
 
 
 def check_destination(path: Path, *, inputs: Sequence[Path], force: bool) -> None:

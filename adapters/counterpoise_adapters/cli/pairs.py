@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any, BinaryIO
 
 from .errors import InputError
-from .files import Columns, Table
+from .files import Columns, Table, unchanged
 from .rows import NumberedRow, cell, label_of
 
 __all__ = ["PairTable"]
@@ -84,16 +84,11 @@ class PairTable:
             One value per pair.
         """
         values = [column.tolist() for column in extra.values()]
-        index = -1
-        for index, (number, row) in enumerate(self.rows()):
-            if index >= len(values[0]):
-                raise InputError("the file grew while it was read", path=self.path, row=number)
+        for index, (number, row) in unchanged(self.rows(), len(values[0]), self.path):
             added = {name: column[index] for name, column in zip(extra, values, strict=True)}
             line = json.dumps({**row, **added}, ensure_ascii=False, default=label_of)
             sink.write(line.encode("utf-8", "replace") + b"\n")
             yield number, row
-        if index + 1 != len(values[0]):
-            raise InputError("the file shrank while it was read", path=self.path)
 
     def _object(self, row: Mapping[str, Any], column: str, number: int) -> Mapping[str, Any]:
         value = cell(row, column, path=self.path, number=number)

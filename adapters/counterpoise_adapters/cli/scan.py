@@ -12,7 +12,7 @@ from counterpoise_adapters.corpus.strata import MOST_LABELS
 
 from .errors import InputError
 from .features import Featuriser
-from .files import Table
+from .files import Table, unchanged
 from .pairs import PairTable
 from .progress import watched
 from .rows import NumberedRow, TargetFilter, cell, label_of
@@ -122,15 +122,10 @@ def numbered_rows(table: Table, featuriser: Featuriser, wanted: NDArray[np.bool_
     what : str
         For the progress bar.
     """
-    index = -1
-    rows = table.rows(featuriser.columns)
-    for index, numbered in enumerate(watched(rows, what, total=len(wanted))):
-        if index >= len(wanted):
-            raise InputError("the file grew while it was read", path=table.path, row=numbered[0])
+    rows = watched(table.rows(featuriser.columns), what, total=len(wanted))
+    for index, numbered in unchanged(rows, len(wanted), table.path):
         if wanted[index]:
             yield numbered
-    if index + 1 != len(wanted):
-        raise InputError("the file shrank while it was read", path=table.path)
 
 
 def sample_rows(code: NDArray[np.int64], priority: NDArray[np.uint64], *, most: int) -> NDArray[np.bool_]:

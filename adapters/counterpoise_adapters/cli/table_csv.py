@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import InputError
-from .files import Columns, decode, lines_of
+from .files import Columns, decode, lines_of, unchanged
 from .rows import NumberedRow
 
 __all__ = ["Csv"]
@@ -65,16 +65,11 @@ class Csv:
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, delimiter=self._delimiter, lineterminator=self._ending)
         writer.writerow([*header, *extra])
-        index = -1
-        for index, (number, record) in enumerate(self._body()):
-            if index >= len(values[0]):
-                raise InputError("the file grew while it was read", path=self.path, row=number)
+        for index, (number, record) in unchanged(self._body(), len(values[0]), self.path):
             writer.writerow([*record, *(repr(column[index]) for column in values)])
             if buffer.tell() > 1 << 16:
                 sink.write(_drain(buffer))
             yield number, dict(zip(header, record, strict=True))
-        if index + 1 != len(values[0]):
-            raise InputError("the file shrank while it was read", path=self.path)
         sink.write(_drain(buffer))
 
     def _body(self) -> Iterator[tuple[int, list[str]]]:

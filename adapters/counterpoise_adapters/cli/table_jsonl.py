@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import InputError
-from .files import Columns, decode, lines_of
+from .files import Columns, decode, lines_of, unchanged
 from .rows import NumberedRow
 
 __all__ = ["JsonLines"]
@@ -49,16 +49,11 @@ class JsonLines:
         """
         values = [column.tolist() for column in extra.values()]
         keys = [json.dumps(name) for name in extra]
-        index = -1
-        for index, (number, line, row) in enumerate(self._lines()):
-            if index >= len(values[0]):
-                raise InputError("the file grew while it was read", path=self.path, row=number)
+        for index, (number, line, row) in unchanged(self._lines(), len(values[0]), self.path):
             added = ", ".join(f"{key}: {column[index]!r}" for key, column in zip(keys, values, strict=True))
             body = line.rstrip().removesuffix(b"}").rstrip()
             sink.write(body + (b", " if row else b"") + added.encode() + b"}\n")
             yield number, row
-        if index + 1 != len(values[0]):
-            raise InputError("the file shrank while it was read", path=self.path)
 
     def _lines(self) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
         with lines_of(self.path) as lines:
