@@ -289,6 +289,7 @@ MUTANTS = {
         "[a + b for a, b in zip(total, sums, strict=True)] if total else sums",
         "sums",
     ),
+    "sums of one rank": ("ratios/statistics.py", '[all_reduce(part, "sum") for part in parts]', "list(parts)"),
     "quotient upside down": ("ratios/shares.py", "mixed / above, noise / above", "above / mixed, noise / above"),
     "unweighted area after": (
         "balance.py",
