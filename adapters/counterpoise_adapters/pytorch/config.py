@@ -46,7 +46,8 @@ class RobustConfig:
     penalty, radius, level : float, optional
         λ ≥ 0 in units of the losses, ρ ≥ 0 of the divergence, or CVaR's level in (0, 1]: see `Recipe`.
     divergence : str, optional
-        Of "target_dro", "worst_case" and "group_dro": a key of `DIVERGENCES`; KL for the first two by default.
+        Of "target_dro", "worst_case" and "group_dro": "kl", which the first two have by default, "chi_square",
+        "reverse_kl", "hellinger", "jensen_shannon" or "total_variation".
     scope : {"microbatch", "step", "world", "running"}
         Over which examples: a micro-batch; all micro-batches of an optimiser step; those of all ranks too. The last
         two are exact and cost a forward pass without gradient. "running" costs none: weights exp((l − η)/λ) with η
