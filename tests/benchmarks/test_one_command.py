@@ -9,17 +9,25 @@ import pytest
 from benchmarks.__main__ import COMMANDS, ROOT, main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "benchmarks").rglob("*.md"))]
-QUOTED = re.compile(r"python (-m benchmarks\.[\w.]+|benchmarks/[\w/]+\.py)")
+QUOTED = re.compile(r"python ((?:-m benchmarks\.[\w.]+|benchmarks/[\w/]+\.py)[^`>\n]*)")
+PLACES = ("--out", "--fast-dro")  # of files on the reader's machine
 
 
 def _script(arguments: str) -> str:
     return " ".join(arguments.split()[: 2 if arguments.startswith("-m ") else 1])
 
 
-def test_it_runs_every_benchmark_that_a_page_quotes():
+def _options(arguments: str) -> set[str]:
+    options = {part.strip() for part in re.findall(r"--[\w-]+[^-]*", arguments)}
+    return {option for option in options if not option.startswith(PLACES)}
+
+
+def test_it_runs_every_benchmark_that_a_page_quotes_with_its_options():
     quoted = {command for page in PAGES for command in QUOTED.findall(page.read_text(encoding="utf-8"))}
-    assert len(quoted) >= 8
-    assert quoted <= {_script(arguments) for arguments in COMMANDS.values()}
+    ours = {_script(arguments): _options(arguments) for arguments in COMMANDS.values()}
+    assert len({_script(command) for command in quoted}) >= 8
+    for command in quoted:
+        assert _script(command) in ours and _options(command) <= ours[_script(command)], command
 
 
 @pytest.mark.parametrize("name", COMMANDS)
