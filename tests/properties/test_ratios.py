@@ -1,6 +1,7 @@
 """Density ratios: exact leave-one-out, certified optima, sums that add up, and the laws that any ratio obeys."""
 
 import functools
+import threading
 import warnings
 
 import array_api_compat.numpy as xp
@@ -1423,6 +1424,22 @@ def test_other_widths_and_missing_values_at_evaluation(fit):
     with pytest.raises(ValueError, match="x has 3 features, but the ratio was fitted to 2"):
         cp.ratio(model, np.ones((4, 3)))
     found = cp.ratio(model, np.array([[0.0, np.nan], [0.0, 0.0]]))
+def test_a_choice_of_a_method_in_threads_leaves_the_filters_of_warnings_alone():
+    target, train = gaussians(35, 20, 20, 1)
+    filters, start = list(warnings.filters), threading.Barrier(4)
+
+    def run():
+        start.wait()
+        cp.fit_ratio(target=target, train=train)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == filters
+
+
     assert np.isnan(found[0]) and np.isfinite(found[1])
 
 

@@ -7,6 +7,8 @@ import random
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 from typing import Any
 
@@ -23,6 +25,9 @@ NIL, NIL_ERROR = 1 + 2 / math.pi, math.sqrt(2 + 4 / math.pi - 4 / math.pi**2)
 
 def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
     """Check two samples and return them as tables of the widest float that their device has."""
+_quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
+
+
     xp = _xp.namespace(target=target, train=train)
     target, train = table(xp, "target", target), table(xp, "train", train)
     same_width({"target": target, "train": train})
@@ -34,12 +39,24 @@ def warn(sentence: str) -> None:
     """Warn at the line outside of the package that led here, however many fits called one another on the way."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("counterpoise"):
+    if _quiet.get():
+        return
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, UserWarning, stacklevel=level)
 
 
 def warn_disjoint(xp: Any, target: Array, train: Array) -> None:
     """Warn where the samples lie apart in a column, by more than three times the range of either."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Warn of nothing inside: in this thread alone, where filters of `warnings` would be those of all of them."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
     most, least = (xp.stack([reduce(x, axis=0) for x in (target, train)]) for reduce in (xp.max, xp.min))
     most, least = most / 8, least / 8  # differences stay finite
     gap = xp.maximum(least[0, :] - most[1, :], least[1, :] - most[0, :])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal
 
 from .._lending import on_host
@@ -15,7 +14,7 @@ from .gaussian import FEW
 from .methods import BUMPS, FOLDED, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters, log_losses
 from .model import LEAST, Comparison, Ratio
 from .normality import gaussian_shares, look_gaussian
-from .samples import APART, hardly_overlap, number_of_folds, samples, warn, whole
+from .samples import APART, hardly_overlap, number_of_folds, quiet, samples, warn, whole
 from .ulsif import RELATIVE
 
 __all__ = ["fit_ratio"]
@@ -186,8 +185,7 @@ def _fit_and_hold_out(
 ) -> tuple[Ratio, Array, Array]:
     """Fit a method, and its held-out log ratios of both samples; few rows are taken as they are, r = 1 joins them."""
     count = (lambda name, model, target, train: model) if few else doubted
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a method that does not suit the samples is not chosen
+    with quiet():  # a method that does not suit the samples is not chosen
         model = fitted(name, seed, target, train, folds if name in FOLDED else None)
         options = hyper_parameters(name, model, seed)
 
