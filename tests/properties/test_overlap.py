@@ -218,6 +218,30 @@ def test_the_target_share_is_found_where_a_threshold_isolates_the_target(seed, s
     n = 4000
     count = generator.binomial(n, share)
     mixture = np.r_[generator.normal(2, 1, count), generator.normal(-2, 1, n - count)]
+@given(
+    masses=st.lists(st.sampled_from([0.0, 1e-300, 0.2, 1.0]), min_size=3, max_size=3),
+    alpha=st.sampled_from([0.0, 0.25]),
+)
+def test_classes_that_are_impossible_leave_the_formula_as_it_is(masses, alpha):
+    counts, shares = [100.0, 50.0, 300.0], [alpha, 0.75 * (1 - alpha), 0.25 * (1 - alpha)]
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.array(masses))
+    with np.errstate(all="raise", under="ignore"):
+        found = float(
+            cp.mixture_ratio_multinomial(
+                logs, n_target=counts[0], n_other=counts[1:], target_share=shares[0], other_shares=shares[1:]
+            )
+        )
+    density = [m / n for m, n in zip(masses, counts, strict=True)]
+    below = sum(b * d for b, d in zip(shares, density, strict=True))
+    if not any(masses):
+        assert np.isnan(found)
+    elif density[0] == 0:
+        assert found == 0.0
+    else:
+        assert found == pytest.approx(density[0] / below if below > 0 else np.inf, rel=1e-9)
+
+
     found = cp.estimate_target_share(generator.normal(2, 1, n), mixture)
     assert abs(float(found.value) - share) < 0.06 and share < float(found.upper) + 0.01
     ratio = np.exp(4 * mixture) / (share * np.exp(4 * mixture) + 1 - share)

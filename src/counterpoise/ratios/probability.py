@@ -156,7 +156,7 @@ def mixture_ratio_multinomial(
     Parameters
     ----------
     log_probability : array, shape (..., 1 + sources)
-        log π, the target's first, in nats; any constant may be added to a row.
+        log π, the target's first, in nats; any constant may be added to a row. A row of -inf alone gives NaN.
     n_target : float
         Number (or total sample weight) of the target samples that the classifier was trained on; above 0.
     n_other : sequence of float
@@ -191,7 +191,10 @@ def mixture_ratio_multinomial(
         raise ValueError(
             f"log_probability has shape {tuple(values.shape)}; its last axis needs the target and at least one source"
         )
-    log_odds = values[..., :1] - values[..., 1:]
+    own, others = values[..., :1], values[..., 1:]
+    # a row that is none of the target's has ratio 0, to sources that it is none of as well
+    log_odds = own - xp.where((own == -xp.inf) & (others == -xp.inf), 0.0, others)
+    log_odds = xp.where(xp.all(values == -xp.inf, axis=-1, keepdims=True), xp.nan, log_odds)
     log_ratio = log_ratio_from_log_odds(log_odds, n_target=n_target, n_other=_xp.listed(n_other))
     h = mixture_ratio(log_ratio, target_share=target_share, other_shares=other_shares)
     return xp.astype(h, log_probability.dtype)
