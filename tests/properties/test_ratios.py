@@ -181,6 +181,19 @@ def test_log_linear_says_when_no_weights_balance():
     cp.fit_log_linear(target=np.array([[2.0]]), train=np.array([[0.0], [1.0]]), penalty=0.1)
 
 
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), d=st.integers(1, 12), shift=st.floats(0, 5), decades=st.floats(-6, 1.5))
+def test_log_linear_balances_up_to_any_penalty_however_far_outside_the_hull(seed, d, shift, decades):
+    lam = 10.0**decades
+    target, train = gaussians(seed, 2, 15, d, shift)
+    model = cp.fit_log_linear(target=target, train=train, penalty=lam)
+    phi_t, phi_s = (np.asarray(cp.feature_map(model.features, x))[:, 1:] for x in (target, train))
+    weights = np.exp(cp.log_ratio(model, train)) / len(train)
+    assert weights.sum() == pytest.approx(1.0, rel=1e-6)
+    off = weights @ phi_s - phi_t.mean(axis=0) + lam * np.asarray(model.coefficients)[1:]
+    np.testing.assert_allclose(off, 0, atol=1e-5)
+
+
 @pytest.mark.parametrize("features", ["linear", "quadratic", "gaussian"])
 def test_logistic_is_stationary_and_drops_the_class_sizes(features):
     target, train = gaussians(1, 60, 240)

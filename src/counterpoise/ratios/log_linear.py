@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from .._lending import on_host
@@ -138,23 +139,39 @@ def _balanced(
     """Solve at one bandwidth and penalty; return the coefficients and how far the weights are from balance."""
     goal = _mean(xp, blocks_of(xp, features, target), all_reduce)
     blocks = blocks_of(xp, features, train)
-    norm = norm_of(xp, features, int(goal.shape[0]), target) * lam
+    norm = norm_of(xp, features, int(goal.shape[0]), target)
+    eps = float(xp.finfo(goal.dtype).eps)
 
-    def derivatives(theta: Array) -> tuple[Array, Array, Array]:
+    def derivatives(ridge: Array, theta: Array) -> tuple[Array, Array, Array]:
         log_mass, mean, second = _moments(xp, blocks, theta, all_reduce)
-        pull = norm @ theta
+        pull = ridge @ theta
         value = log_mass - xp.sum(theta * goal) + xp.sum(theta * pull) / 2
-        return value, mean - goal + pull, second - mean[:, None] * mean[None, :] + norm
+        return value, mean - goal + pull, second - mean[:, None] * mean[None, :] + ridge
 
-    theta, _ = minimise(xp, derivatives, xp.zeros_like(goal), tolerance=TOLERANCE)
-    log_mass, mean, _ = _moments(xp, blocks, theta, all_reduce)
-    gap = xp.max(xp.abs(mean - goal + norm @ theta))
-    if not float(gap) <= float(xp.finfo(theta.dtype).eps) ** 0.375:
+    for penalties in _paths(lam):
+        theta = xp.zeros_like(goal)
+        for penalty in penalties:
+            theta, _ = minimise(xp, partial(derivatives, norm * penalty), theta, tolerance=min(TOLERANCE, eps**1.25))
+        log_mass, mean, _ = _moments(xp, blocks, theta, all_reduce)
+        gap = xp.max(xp.abs(mean - goal + norm @ theta * lam))
+        if float(gap) <= eps**0.375:
+            break
+    else:
         raise RuntimeError(
             f"no weights balance the features (off by {float(gap):.1e} standard deviations): the target's mean is "
-            "outside the hull of the training features, or at its edge; pass a penalty above 0, or fewer features"
+            "outside the hull of the training features, or at its edge; pass a "
+            f"{'larger penalty' if lam > 0 else 'penalty above 0'}, or fewer features"
         )
     return xp.concat([theta[:1] - log_mass, theta[1:]], axis=0), gap
+
+
+def _paths(lam: float) -> list[list[float]]:
+    """Return penalties that end at this one: by itself, and after 1, 0.1, ...: far outside the hull Newton needs these.
+
+    Sixteen decades are enough: what is below a rounding is none.
+    """
+    decades = math.ceil(min(-math.log10(lam), 16)) if 0 < lam < 1 else 0
+    return [[lam], *([[*(10.0**-k for k in range(decades)), lam]] if decades else [])]
 
 
 def _held_out_loss(
