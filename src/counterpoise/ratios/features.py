@@ -211,6 +211,8 @@ def feature_map(features: Features, x: Array, /) -> Array:
 def mapped(xp: Any, features: Features, x: Array) -> Array:
     """Evaluate the features of checked samples."""
     z = (x - features.shift) / features.scale
+    if features.kind != "linear":
+        z = _in_reach(xp, z, float(xp.finfo(z.dtype).max) ** 0.45)
     if features.kind == "gaussian":
         parts = [xp.ones_like(z[:, :1]), xp.exp(squares(xp, z, features.centres) / (-2 * features.bandwidth**2))]
         if features.share is not None:
@@ -231,9 +233,14 @@ def _powers(xp: Any, z: Array, *, quadratic: bool) -> Array:
     return xp.concat([xp.ones_like(z[:, :1]), z, *products], axis=1)
 
 
+def _in_reach(xp: Any, z: Array, most: float) -> Array:
+    """Return the samples, or where they are farther off as far as that: squares stay finite."""
+    return xp.minimum(xp.maximum(z, xp.zeros_like(z) - most), xp.zeros_like(z) + most)
+
+
 def _tilts(xp: Any, features: Features, z: Array) -> Array:
     """Evaluate log ratios of Gaussians or Student's t, one a column."""
-    z = xp.minimum(xp.maximum(z, xp.zeros_like(z) - 1e9), xp.zeros_like(z) + 1e9)  # squares stay finite
+    z = _in_reach(xp, z, 1e9)
     if features.tilts is not None:
         quadratic = int(features.tilts.shape[1]) > 1 + int(z.shape[1])
         return xp.matmul(_powers(xp, z, quadratic=quadratic), xp.matrix_transpose(features.tilts))
