@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from . import _xp
 from ._types import Array
 from .diagnostics import Estimate, effective_sample_size, normalisation, two_sample_auc
-from .ratios.samples import APART, hardly_overlap, samples
+from .ratios.samples import APART, ROUNDING, hardly_overlap, location_and_spread, samples, varying
 from .tail import TailIndex, pareto_k
 
 __all__ = ["BalanceTable", "OverlapReport", "overlap_report", "standardised_differences"]
@@ -81,7 +81,8 @@ def standardised_differences(target: Array, train: Array, /, *, weights: Array |
     Returns
     -------
     BalanceTable
-        The data of a love plot. 0 for features that are constant in both samples.
+        The data of a love plot. 0 for features that have one value in both samples; ±8, finite but large, before
+        weighting and after, where each sample has one of its own.
 
     Raises
     ------
@@ -99,9 +100,13 @@ def standardised_differences(target: Array, train: Array, /, *, weights: Array |
     BalanceTable(before=array([0.]), after=array([0.]))
     """
     xp, target, train = samples(target, train)
-    mean_t, mean_s = xp.mean(target, axis=0), xp.mean(train, axis=0)
+    shift, scale = location_and_spread(xp, target, train)  # in whose units no square leaves the range
+    target, train = ((x - shift) / scale for x in (target, train))
+    varies = varying(xp, target, train)
+    mean_t, mean_s = (xp.where(varies, xp.mean(x, axis=0), 0.0) for x in (target, train))
     spread = xp.sqrt((xp.var(target, axis=0) + xp.var(train, axis=0)) / 2)
-    safe = xp.where(spread > 0, spread, xp.ones_like(spread))
+    least = 4 * ROUNDING * float(xp.finfo(spread.dtype).eps)  # less is what rounding leaves of none
+    safe = xp.where(spread > least, spread, xp.ones_like(spread))
     before = (mean_t - mean_s) / safe
     if weights is None:
         return BalanceTable(before, before)
@@ -112,8 +117,9 @@ def standardised_differences(target: Array, train: Array, /, *, weights: Array |
         )
     if not bool(xp.all((w >= 0) & xp.isfinite(w))) or not bool(xp.any(w > 0)):
         raise ValueError("weights must be finite and >= 0, and not all 0")
+    w = w / xp.max(w)  # sums of it stay finite
     weighted = xp.sum(w[:, None] * train, axis=0) / xp.sum(w)
-    return BalanceTable(before, (mean_t - weighted) / safe)
+    return BalanceTable(before, xp.where(varies, mean_t - weighted, 0.0) / safe)
 
 
 def overlap_report(
@@ -192,6 +198,8 @@ def _weighted_auc(xp: Any, target: Array, train: Array, weights: Array) -> Estim
     """Chance that a target score is above a weighted training score, ties counted half."""
     order = xp.argsort(train)
     ranked, w = xp.take(train, order, axis=0), xp.take(weights, order, axis=0)
+    most = xp.max(w)
+    w = w / xp.where(most > 0, most, xp.ones_like(most))  # sums of it stay finite
     total = xp.sum(w)
     w = w / xp.where(total > 0, total, xp.ones_like(total))
     mass = xp.concat([xp.zeros_like(w[:1]), xp.cumulative_sum(w)], axis=0)

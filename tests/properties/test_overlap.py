@@ -70,6 +70,27 @@ def test_standardised_differences_see_what_weights_do():
             cp.standardised_differences(target, train, weights=bad)
 
 
+@settings(max_examples=20)
+@given(
+    decades=st.integers(-300, 300),
+    value=st.floats(0.1, 1e9),
+    sizes=st.tuples(st.integers(3, 60), st.integers(3, 60)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_standardised_differences_have_no_units_and_see_none_in_constants(decades, value, sizes, seed):
+    generator = np.random.default_rng(seed)
+    target, train = (generator.normal(size=n) for n in sizes)
+    weights = generator.uniform(0.1, 1, sizes[1])
+    spread = np.sqrt((target.var() + train.var()) / 2)
+    expected = [(target.mean() - np.average(train, weights=w)) / spread for w in (None, weights)]
+    both = [np.column_stack([10.0**decades * x, np.full(len(x), value)]) for x in (target, train)]
+    found = cp.standardised_differences(*both, weights=1e307 * weights)
+    np.testing.assert_allclose([found.before[0], found.after[0]], expected, rtol=1e-9, atol=1e-12)
+    assert found.before[1] == found.after[1] == 0.0
+    apart = cp.standardised_differences(np.full(sizes[0], value), np.full(sizes[1], 2 * value))
+    np.testing.assert_allclose(apart.before, -8.0, rtol=1e-9)
+
+
 def quiet_report(**options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,27 +218,6 @@ def test_kernel_mean_matching_refuses_amounts_out_of_range():
             cp.kernel_mean_matching(target=x, train=x, **options)
 
 
-@settings(max_examples=20)
-@given(seed=st.integers(0, 10**6))
-def test_multinomial_and_pairwise_ratios_agree_where_both_are_exact(seed):
-    generator = np.random.default_rng(seed)
-    densities = generator.uniform(0.1, 1, (30, 3))  # of the target and two sources, at 30 rows
-    counts, shares = np.array([50.0, 200.0, 80.0]), np.array([0.2, 0.5, 0.3])
-    joint = densities * counts
-    found = cp.mixture_ratio_multinomial(
-        np.log(joint / joint.sum(axis=1, keepdims=True)), n_target=counts[0], n_other=counts[1:],
-        target_share=shares[0], other_shares=shares[1:],
-    )  # fmt: skip
-    np.testing.assert_allclose(found, densities[:, 0] / (densities @ shares), rtol=1e-12)
-
-
-@settings(max_examples=10)
-@given(seed=st.integers(0, 10**6), share=st.floats(0.1, 0.9))
-def test_the_target_share_is_found_where_a_threshold_isolates_the_target(seed, share):
-    generator = np.random.default_rng(seed)
-    n = 4000
-    count = generator.binomial(n, share)
-    mixture = np.r_[generator.normal(2, 1, count), generator.normal(-2, 1, n - count)]
 @given(
     masses=st.lists(st.sampled_from([0.0, 1e-300, 0.2, 1.0]), min_size=3, max_size=3),
     alpha=st.sampled_from([0.0, 0.25]),
@@ -242,6 +242,27 @@ def test_classes_that_are_impossible_leave_the_formula_as_it_is(masses, alpha):
         assert found == pytest.approx(density[0] / below if below > 0 else np.inf, rel=1e-9)
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_multinomial_and_pairwise_ratios_agree_where_both_are_exact(seed):
+    generator = np.random.default_rng(seed)
+    densities = generator.uniform(0.1, 1, (30, 3))  # of the target and two sources, at 30 rows
+    counts, shares = np.array([50.0, 200.0, 80.0]), np.array([0.2, 0.5, 0.3])
+    joint = densities * counts
+    found = cp.mixture_ratio_multinomial(
+        np.log(joint / joint.sum(axis=1, keepdims=True)), n_target=counts[0], n_other=counts[1:],
+        target_share=shares[0], other_shares=shares[1:],
+    )  # fmt: skip
+    np.testing.assert_allclose(found, densities[:, 0] / (densities @ shares), rtol=1e-12)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.1, 0.9))
+def test_the_target_share_is_found_where_a_threshold_isolates_the_target(seed, share):
+    generator = np.random.default_rng(seed)
+    n = 4000
+    count = generator.binomial(n, share)
+    mixture = np.r_[generator.normal(2, 1, count), generator.normal(-2, 1, n - count)]
     found = cp.estimate_target_share(generator.normal(2, 1, n), mixture)
     assert abs(float(found.value) - share) < 0.06 and share < float(found.upper) + 0.01
     ratio = np.exp(4 * mixture) / (share * np.exp(4 * mixture) + 1 - share)

@@ -1376,6 +1376,36 @@ def test_integers_booleans_vectors_and_constants_are_samples(fit):
 
 
 @every
+@given(
+    value=st.sampled_from([0.1, -1 / 3, 1e8 + 0.1, 1e30 / 7, 1e-30]),
+    n_t=st.integers(31, 60),
+    rounded=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=5)
+def test_what_means_of_a_constant_column_round_to_changes_nothing(fit, value, n_t, rounded, seed):
+    """0 is the one constant whose means are exact."""
+    target, train = gaussians(seed, n_t, 77)
+    generator = np.random.default_rng(seed)
+    found = []
+    for constant in (0.0, value):
+        noise = [1 + rounded * np.finfo(float).eps * generator.integers(-2, 3, len(x)) for x in (target, train)]
+        both = [np.column_stack([x, constant * off]) for x, off in zip((target, train), noise, strict=True)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found.append(cp.ratio(fixed(fit)(target=both[0], train=both[1]), both[1]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-9)
+
+
+@every
+@pytest.mark.parametrize("far", [1e100, 1e200, 1e307])
+def test_rows_as_far_off_as_the_dtype_goes_have_a_ratio(fit, far):
+    target, train = gaussians(34)
+    found = cp.log_ratio(fixed(fit)(target=target, train=train), far * train)
+    assert not np.isnan(found).any() and (found < np.inf).all()
+
+
+@every
 def test_far_apart_samples_stay_finite(fit):
     generator = np.random.default_rng(21)
     target, train = generator.normal(50, 1, (60, 2)), generator.normal(0, 1, (80, 2))
@@ -1392,6 +1422,22 @@ def test_bumps_that_no_training_row_feels_are_warned_about(fit):
     with pytest.warns(UserWarning, match="fewer than about 5 training rows feel any of the bumps"):
         model = fit(target=target, train=train, bandwidth=1.0, **options)
     np.testing.assert_allclose(cp.ratio(model, train), 1.0)
+
+
+def test_a_choice_of_a_method_in_threads_leaves_the_filters_of_warnings_alone():
+    target, train = gaussians(35, 20, 20, 1)
+    filters, start = list(warnings.filters), threading.Barrier(4)
+
+    def run():
+        start.wait()
+        cp.fit_ratio(target=target, train=train)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == filters
 
 
 def test_the_choice_of_a_method_warns_about_samples_that_hardly_overlap():
@@ -1437,22 +1483,6 @@ def test_other_widths_and_missing_values_at_evaluation(fit):
     with pytest.raises(ValueError, match="x has 3 features, but the ratio was fitted to 2"):
         cp.ratio(model, np.ones((4, 3)))
     found = cp.ratio(model, np.array([[0.0, np.nan], [0.0, 0.0]]))
-def test_a_choice_of_a_method_in_threads_leaves_the_filters_of_warnings_alone():
-    target, train = gaussians(35, 20, 20, 1)
-    filters, start = list(warnings.filters), threading.Barrier(4)
-
-    def run():
-        start.wait()
-        cp.fit_ratio(target=target, train=train)
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert warnings.filters == filters
-
-
     assert np.isnan(found[0]) and np.isfinite(found[1])
 
 

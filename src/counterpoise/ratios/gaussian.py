@@ -10,7 +10,7 @@ from .._lending import on_host
 from .._types import Array
 from .features import Features, linear_features
 from .model import Ratio
-from .samples import samples, warn_disjoint
+from .samples import ROUNDING, samples, warn_disjoint
 
 __all__ = ["fit_gaussian"]
 
@@ -99,13 +99,14 @@ class _Sample(NamedTuple):
 def both_moments(xp: Any, features: Features, target: Array, train: Array) -> tuple[_Sample, _Sample, Array, Array]:
     """Moments of both scaled samples, their pooled covariance and a diagonal of 1 where columns are constant in both.
 
-    Such a column gets any variance: its mean differs by nothing.
+    Such a column gets any variance: its mean differs by nothing. What rounding leaves of a variance is none.
     """
     t, s = (_moments(xp, (x - features.shift) / features.scale) for x in (target, train))
     pooled = (t.rows * t.covariance + s.rows * s.covariance) / (t.rows + s.rows)
     eye = xp.eye(int(pooled.shape[0]), dtype=pooled.dtype, device=_xp.device(pooled))
     variance = xp.linalg.diagonal(pooled)
-    free = eye * (1 - xp.astype(variance > 0, pooled.dtype))
+    least = (4 * ROUNDING * float(xp.finfo(pooled.dtype).eps)) ** 2
+    free = eye * (1 - xp.astype(variance > least, pooled.dtype))
     return t, s, pooled + 1e-6 * eye * variance + free, free
 
 

@@ -19,15 +19,17 @@ CHUNK = 8192
 """Rows that are turned into features at once."""
 APART = 0.99
 """Area under the ROC curve from which the samples hardly overlap."""
+ROUNDING = 16.0
+"""Roundings of its size by which a constant column may vary: sums in another order do as much."""
 NIL, NIL_ERROR = 1 + 2 / math.pi, math.sqrt(2 + 4 / math.pi - 4 / math.pi**2)
 """Mean and standard deviation of the larger of two squared standard normals."""
 
 
-def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
-    """Check two samples and return them as tables of the widest float that their device has."""
 _quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 
 
+def samples(target: Array, train: Array) -> tuple[Any, Array, Array]:
+    """Check two samples and return them as tables of the widest float that their device has."""
     xp = _xp.namespace(target=target, train=train)
     target, train = table(xp, "target", target), table(xp, "train", train)
     same_width({"target": target, "train": train})
@@ -37,16 +39,14 @@ _quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 
 def warn(sentence: str) -> None:
     """Warn at the line outside of the package that led here, however many fits called one another on the way."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("counterpoise"):
     if _quiet.get():
         return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("counterpoise"):
         level, frame = level + 1, frame.f_back
     warnings.warn(sentence, UserWarning, stacklevel=level)
 
 
-def warn_disjoint(xp: Any, target: Array, train: Array) -> None:
-    """Warn where the samples lie apart in a column, by more than three times the range of either."""
 @contextmanager
 def quiet() -> Iterator[None]:
     """Warn of nothing inside: in this thread alone, where filters of `warnings` would be those of all of them."""
@@ -57,10 +57,13 @@ def quiet() -> Iterator[None]:
         _quiet.reset(token)
 
 
+def warn_disjoint(xp: Any, target: Array, train: Array) -> None:
+    """Warn where the samples lie apart in a column, by more than three times the range of either."""
     most, least = (xp.stack([reduce(x, axis=0) for x in (target, train)]) for reduce in (xp.max, xp.min))
     most, least = most / 8, least / 8  # differences stay finite
     gap = xp.maximum(least[0, :] - most[1, :], least[1, :] - most[0, :])
-    apart = gap > 3 * xp.max(most - least, axis=0)
+    size = xp.max(xp.maximum(xp.abs(most), xp.abs(least)), axis=0)
+    apart = gap > xp.maximum(3 * xp.max(most - least, axis=0), ROUNDING * float(xp.finfo(size.dtype).eps) * size)
     if bool(xp.any(apart)):
         column = int(xp.argmax(xp.astype(apart, xp.int32)))
         warn(
@@ -103,12 +106,13 @@ def same_width(named: dict[str, Array]) -> None:
 
 
 def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Array]:
-    """Mean of the two samples pooled half and half, and the smaller of their standard deviations; 1 for constants.
+    """Mean of the two samples pooled half and half, and the smaller of their standard deviations.
 
     They are the same whichever sample is called the target, and however often one is repeated. The smaller deviation
     stretches a column whose spread differs between the samples, and a difference of their means shrinks none; it is
     half that of both samples at least, and a quarter of the pooled one, so that a column that is constant in one sample
-    does not outweigh all others.
+    does not outweigh all others. A column that is constant in both has its value, and that or 1 as its spread, so that
+    it is 0 in these units, whatever means round to.
     """
     means = [xp.mean(x, axis=0) for x in (target, train)]
     shift = (means[0] + means[1]) / 2
@@ -118,10 +122,15 @@ def location_and_spread(xp: Any, target: Array, train: Array) -> tuple[Array, Ar
     inside = [xp.mean(((x - m) / unit) ** 2, axis=0) for x, m in zip((target, train), means, strict=True)]
     both = (inside[0] + inside[1]) / 2
     square = xp.maximum(xp.maximum(xp.minimum(*inside), both / 4), (both + between) / 16)
-    eps = float(xp.finfo(shift.dtype).eps)
-    varies = most > 16 * eps * xp.abs(shift)
+    varies = most > ROUNDING * float(xp.finfo(shift.dtype).eps) * xp.abs(shift)
     scale = unit * xp.sqrt(xp.where(varies, square, xp.ones_like(square)))
-    return shift, xp.where(varies, scale, xp.ones_like(scale))
+    value = target[0, :]
+    return xp.where(varies, shift, value), xp.where(varies, scale, xp.maximum(xp.abs(value), xp.ones_like(value)))
+
+
+def varying(xp: Any, target: Array, train: Array) -> Array:
+    """Tell which columns of samples in the units of `location_and_spread` are not constant, but for rounding."""
+    return xp.maximum(*(xp.max(xp.abs(x), axis=0) for x in (target, train))) > 0.5
 
 
 def relevance(xp: Any, target: Array, train: Array) -> Array:
@@ -156,7 +165,7 @@ def _differences(xp: Any, target: Array, train: Array) -> Array:
         ratio = square / xp.where(known, error, xp.ones_like(error))
         ratio = xp.where(known, ratio, xp.where(square > 0, xp.zeros_like(ratio) + 1e6, xp.zeros_like(ratio)))
         found = xp.maximum(found, xp.sqrt(ratio))
-    return found
+    return xp.where(varying(xp, target, train), found, xp.zeros_like(found))
 
 
 def _held_down(xp: Any, factors: Array, found: Array) -> Array:

@@ -9,7 +9,7 @@ from .. import _xp
 from .._types import Array
 from .features import Features, linear_features
 from .model import Ratio
-from .samples import draw, samples
+from .samples import ROUNDING, draw, samples
 
 FREEDOM = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0)
 """Degrees of freedom that are tried."""
@@ -143,8 +143,9 @@ def _where(xp: Any, condition: Array, first: _Fit, second: _Fit) -> _Fit:
 def _least_square(xp: Any, both: list[Array]) -> Array:
     """Square of a hundredth of what both samples spread by, where a column that is constant in one has its spread."""
     width = sum(high - low for low, _, high in (_deciles(xp, z) for z in both)) / 2
-    width = xp.where(width > 0, width, xp.sqrt(sum(xp.var(z, axis=0) for z in both) / 2))
-    return xp.where(width > 0, width, xp.ones_like(width)) ** 2 / 1e4
+    least = 4 * ROUNDING * float(xp.finfo(width.dtype).eps)
+    width = xp.where(width > least, width, xp.sqrt(sum(xp.var(z, axis=0) for z in both) / 2))
+    return xp.where(width > least, width, xp.ones_like(width)) ** 2 / 1e4
 
 
 def _deciles(xp: Any, z: Array) -> tuple[Array, Array, Array]:

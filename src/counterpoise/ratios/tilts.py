@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, NamedTuple, get_args
 
-from .. import _xp
 from .._types import Array
 from .features import Features, tilt_logs
 from .gaussian import FEW, both_moments, own_covariances, shared_covariance
 from .logistic import in_effect, penalty_path, softplus
 from .model import Ratio
+from .samples import location_and_spread, varying
 from .student import has_heavy_tails, student_tails
 
 Tilts = Literal["linear", "independent", "all", "student"]
@@ -48,25 +48,22 @@ def kind_of_tilts(
     if wanted not in allowed:
         raise ValueError(f"tilts is {wanted!r}; one of {', '.join(map(repr, allowed))} is needed")
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
-    ranges = (
-        xp.maximum(xp.max(target, axis=0), xp.max(train, axis=0)),
-        xp.minimum(xp.min(target, axis=0), xp.min(train, axis=0)),
-    )
-    varying = int(xp.sum(xp.astype(ranges[0] > ranges[1], _xp.integer(xp, target))))
-    if not wanted or not hasattr(xp, "linalg") or varying == 0:
+    shift, scale = location_and_spread(xp, target, train)
+    vary = int(xp.sum(xp.astype(varying(xp, (target - shift) / scale, (train - shift) / scale), target.dtype)))
+    if not wanted or not hasattr(xp, "linalg") or vary == 0:
         return None
     if wanted is not True:
         return wanted
     if has_heavy_tails(xp, target, train):
         return "student"
-    few, rows, products = min(n_t, n_s) < FEW, n_t + n_s, varying * (varying + 1) // 2
-    counts = varying, 2 * varying, varying + products
-    if rows >= ROWS * varying:
+    few, rows, products = min(n_t, n_s) < FEW, n_t + n_s, vary * (vary + 1) // 2
+    counts = vary, 2 * vary, vary + products
+    if rows >= ROWS * vary:
         kinds = 1
         if not few and rows >= ROWS_INDEPENDENT * counts[1]:
             kinds = 3 if rows >= max(ROWS_ALL * counts[2], d * (d + 1) // 2) else 2
         return _worth(xp, features, target, train, counts[:kinds])
-    if few or d <= FEW_COLUMNS or rows < asked.columns * varying:
+    if few or d <= FEW_COLUMNS or rows < asked.columns * vary:
         return None
     return "linear" if rows >= asked.in_effect * _in_effect(xp, features, target, train) else None
 
