@@ -167,8 +167,9 @@ class RobustLoss(nn.Module):
             raise ValueError(
                 f"losses have shape {tuple(losses.shape)}; scope={self.scope!r} takes one axis of examples"
             )
-        spread = [None if a is None else a.detach().expand(losses.shape) for a in (ratio, prior)]
-        self._observed.append((losses.detach(), spread[0], spread[1]))
+        # copies: the next micro-batch may be written over this one, by a loop that reuses a buffer or by a CUDA graph
+        spread = [None if a is None else a.detach().expand(losses.shape).clone() for a in (ratio, prior)]
+        self._observed.append((losses.detach().clone(), spread[0], spread[1]))
 
     def reset(self) -> None:
         """Forget an unfinished step."""

@@ -88,6 +88,16 @@ def test_a_step_of_uneven_microbatches_has_the_gradient_of_one_batch(recipe, _):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
+def test_micro_batches_may_be_written_over_once_they_are_observed():
+    loss, parts = RobustLoss("dora", penalty=1.0, scope="step"), [LOSSES, LOSSES.flip(0) ** 2]
+    buffer, ratio = torch.empty_like(LOSSES), torch.empty_like(LOSSES)
+    for part in parts:
+        loss.observe(buffer.copy_(part), ratio.copy_(1 + part))
+    whole = robust_loss(torch.cat(parts), 1 + torch.cat(parts), objective="dora", penalty=1.0)
+    for part in parts:
+        torch.testing.assert_close(loss(part, 1 + part), whole)
+
+
 def test_leading_axes_are_separate_problems():
     losses = torch.stack([LOSSES, 2 * LOSSES])
     value = robust_loss(losses, objective="kl_dro", penalty=1.0)
