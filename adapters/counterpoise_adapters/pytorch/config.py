@@ -273,9 +273,20 @@ class Running:
             Where η is kept, under "shift"; empty at first. Save it with the model.
         steps : int
             Micro-batches of a step.
+
+        Raises
+        ------
+        RuntimeError
+            For a loss that is NaN or infinite: no later step would be rid of it.
         """
         penalty, memory = self.config.amount(progress), self.config.memory
         scaled = (losses if side is None else side * losses) / penalty
+        bad = ~(scaled < torch.inf)
+        if bool(bad.any()):
+            raise RuntimeError(
+                f"the loss of example {int(bad.long().argmax())} is {float(losses[bad][0])}, and η would stay so; skip "
+                "such batches, or find out why"
+            )
         self._growth.append(torch.logsumexp(scaled, 0) - math.log(len(scaled)))
         if "shift" not in held:
             held["shift"] = penalty * self._mean()

@@ -74,6 +74,21 @@ def test_a_running_shift_is_that_of_the_data_in_the_end():
         torch.testing.assert_close(other.weights, tilt.weights * math.exp(-off / 0.5))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_running_shift_does_not_take_up_what_it_would_never_be_rid_of(bad):
+    running, held = Running(RobustConfig("dora", penalty=0.5, scope="running")), {}
+    running(LOSSES, RATIO, held, steps=1)
+    before = dict(held)
+    spoilt = LOSSES.clone()
+    spoilt[1] = bad
+    with pytest.raises(RuntimeError, match=f"the loss of example 1 is {bad}"):
+        running(spoilt, RATIO, held, steps=1)
+    assert held == before
+    assert math.isfinite(running(LOSSES, RATIO, held, steps=1))
+    spoilt[1] = -math.inf  # a mask
+    assert math.isfinite(running(spoilt, RATIO, held, steps=1))
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
