@@ -280,6 +280,19 @@ def test_the_least_penalties_give_the_largest_loss(divergence, dtype, share, sca
     np.testing.assert_allclose([found.value, found.shift], 3 * 10.0**scale, rtol=8 * float(info.eps))
 
 
+@given(
+    st.sampled_from(["float32", "float64"]), st.floats(0.0, 1.0), st.floats(0.01, 0.99), st.integers(0, 2**32 - 1)
+)
+def test_the_least_smoothing_gives_the_plain_tail(dtype, share, level, seed):
+    generator, info = np.random.default_rng(seed), np.finfo(dtype)
+    least, most = math.log10(float(info.smallest_subnormal)), 0.8 * math.log10(float(info.smallest_normal))
+    losses, prior = generator.normal(size=9).astype(dtype), (10.0 ** generator.uniform(-6, 0, 9)).astype(dtype)
+    found = cp.cvar(losses, level, prior=prior, smoothing=10.0 ** (least + share * (most - least)))
+    plain = cp.cvar(losses, level, prior=prior)
+    assert int(found.status) < cp.Status.NOT_CONVERGED
+    np.testing.assert_allclose(found.value, plain.value, atol=64 * float(info.eps))
+
+
 @pytest.mark.parametrize("divergence", DIVERGENCES, ids=repr)
 @given(st.sampled_from(["float32", "float64"]), st.floats(-30.0, 30.0), st.floats(-6.0, 30.0), st.integers(0, 2))
 def test_rows_with_a_bad_value_are_not_computed_with(divergence, dtype, scale, exponent, wrong):

@@ -73,10 +73,7 @@ def penalized(
     require_divergence(divergence)
     problem = pose(losses, prior, penalty, "penalty", all_reduce)
     xp = problem.xp
-    lam = scaled(problem, problem.amount)
-    # below it quotients by the penalty leave the dtype; what a larger one costs is far below a rounding of the range
-    least = LEAST * float(xp.finfo(lam.dtype).smallest_normal)
-    lam = xp.where(lam > 0, xp.maximum(lam, least), lam)
+    lam = _solvable(problem, problem.amount)
     saturated = (lam == 0) | (problem.infinite & (problem.amount < xp.inf))
     # so far above the range that weights are the prior to rounding, and that rounding them costs more than they gain
     uniform = (lam > float(xp.finfo(lam.dtype).eps) ** -1.25) | (problem.status > 0)
@@ -223,7 +220,7 @@ def cvar(
     smoothing = number("smoothing", smoothing, lambda v: v >= 0, "a float >= 0 in units of the losses")
     problem = pose(losses, prior, level, "level", all_reduce)
     xp, alpha = problem.xp, problem.amount
-    lam = scaled(problem, xp.zeros_like(alpha) + float(smoothing))
+    lam = _solvable(problem, xp.zeros_like(alpha) + float(smoothing))
     uniform = (alpha == 1) | (lam == xp.inf) | (problem.status > 0)
     filled, last = fill(problem, alpha, uniform)
     (total,) = problem.reduce.sum(filled)
@@ -285,6 +282,12 @@ def max_radius(divergence: Divergence, losses: Array, /, *, prior: Array | None 
     xp = problem.xp
     largest = xp.where(problem.status > 0, xp.nan, largest_radius(xp, divergence, problem.at_top()[1]))
     return xp.astype(xp.squeeze(largest, axis=-1), problem.dtype)
+
+
+def _solvable(problem: Problem, penalty: Array) -> Array:
+    """Return a penalty in units of the range; one so small that quotients by it leave the dtype costs nothing more."""
+    xp, lam = problem.xp, scaled(problem, penalty)
+    return xp.where(lam > 0, xp.maximum(lam, LEAST * float(xp.finfo(lam.dtype).smallest_normal)), lam)
 
 
 def _move_mass(moved: Array, problem: Problem, penalty: Array) -> Answer:
