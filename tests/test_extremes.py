@@ -280,9 +280,7 @@ def test_the_least_penalties_give_the_largest_loss(divergence, dtype, share, sca
     np.testing.assert_allclose([found.value, found.shift], 3 * 10.0**scale, rtol=8 * float(info.eps))
 
 
-@given(
-    st.sampled_from(["float32", "float64"]), st.floats(0.0, 1.0), st.floats(0.01, 0.99), st.integers(0, 2**32 - 1)
-)
+@given(st.sampled_from(["float32", "float64"]), st.floats(0.0, 1.0), st.floats(0.01, 0.99), st.integers(0, 2**32 - 1))
 def test_the_least_smoothing_gives_the_plain_tail(dtype, share, level, seed):
     generator, info = np.random.default_rng(seed), np.finfo(dtype)
     least, most = math.log10(float(info.smallest_subnormal)), 0.8 * math.log10(float(info.smallest_normal))

@@ -282,6 +282,8 @@ def test_shares_refuse_what_they_cannot_use():
         cp.label_shift(np.zeros((3, 2)), train_shares=np.ones(3))
     with pytest.raises(ValueError, match="holds NaN"):
         cp.label_shift(np.full((3, 2), np.nan), train_shares=np.ones(2))
+    with pytest.raises(ValueError, match="a row that no class explains"):
+        cp.label_shift(np.array([[0.0, -np.inf], [-np.inf, -np.inf]]), train_shares=np.ones(2))
 
 
 @settings(max_examples=10)

@@ -83,6 +83,14 @@ def test_a_sequence_is_the_product_of_its_tokens_and_masks_do_not_count(new, old
     assert float(capped.missing.standard_error) == pytest.approx(error, abs=1e-12)
 
 
+@pytest.mark.parametrize("cap", [1e5, math.inf])
+def test_ratios_beyond_half_precision_are_infinite_without_a_warning(cap):
+    new, old = np.array([[0.0], [-1.0]], np.float16), np.array([[-12.0], [-1.0]], np.float16)
+    with np.errstate(all="raise"):
+        found = cp.policy_ratio(new, old, cap=cap)
+    assert found.ratio.tolist() == [math.inf, 1.0]
+
+
 def test_impossible_samples_are_seen():
     even = np.log(np.full((3, 2), 0.5))
     for wrong in (-np.inf, np.nan, 0.5):

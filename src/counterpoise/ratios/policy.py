@@ -111,6 +111,6 @@ def policy_ratio(
     off = xp.where(known, ratio, xp.nan) - xp.where(known, mean, 0.0)
     spread = xp.sqrt(xp.sum(used * off**2) / xp.where(n > 1, n - 1, xp.nan))
     dtype = target_log_probability.dtype
-    missing = Estimate(xp.astype(1 - mean, dtype), xp.astype(spread / xp.sqrt(n), dtype))
+    missing = Estimate(*(_xp.narrowed(xp, v, dtype) for v in (1 - mean, spread / xp.sqrt(n))))
     share = xp.sum(xp.astype(above & counts, ratio.dtype)) / n
-    return PolicyRatio(xp.astype(ratio, dtype), missing, xp.astype(share, dtype))
+    return PolicyRatio(_xp.narrowed(xp, ratio, dtype), missing, xp.astype(share, dtype))

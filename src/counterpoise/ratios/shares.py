@@ -147,7 +147,8 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
     Raises
     ------
     TypeError, ValueError
-        Arrays that are no floats or do not fit; shares that are not positive; rows with NaN; probabilities themselves.
+        Arrays that are no floats or do not fit; shares that are not positive; rows with NaN or of -inf alone;
+        probabilities themselves.
 
     References
     ----------
@@ -173,6 +174,9 @@ def label_shift(log_probability: Array, /, *, train_shares: Array, steps: int = 
         raise ValueError("train_shares holds a share that is not positive and finite; leave out classes without rows")
     if bool(xp.any(xp.isnan(values))):
         raise ValueError("log_probability holds NaN; drop such rows first")
+    most = xp.max(values, axis=1, keepdims=True)
+    if not bool(xp.all(xp.isfinite(most))):
+        raise ValueError("log_probability has a row that no class explains, of -inf alone or with +inf; drop such rows")
     refuse_probabilities(xp, values)
     before = before / xp.sum(before)
     likelihood = values - xp.log(before)[None, :]
