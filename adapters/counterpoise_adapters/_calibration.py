@@ -91,13 +91,13 @@ def calibration(log_ratio: Floats, is_target: Mask, *, shift: bool) -> tuple[flo
     prior = np.log(n_target) - np.log(n_other)
     columns = np.stack([log_ratio, np.ones(len(labels))], axis=1)[:, : 2 if shift else 1]
 
-    def derivatives(free: Floats) -> tuple[Floats, Floats, Floats]:
+    def derivatives(free: Floats) -> tuple[Floats, Floats, Callable[[], Floats]]:
         value, chance = likelihood(columns @ free + prior, labels)
         curved = columns * (chance * (1.0 - chance))[:, None]
         n = len(labels)
-        return value, columns.T @ (chance - labels) / n, columns.T @ curved / n
+        return value, columns.T @ (chance - labels) / n, lambda: columns.T @ curved / n
 
-    found, _ = minimise(xp, derivatives, np.asarray([1.0, 0.0])[: columns.shape[1]], tolerance=_ENOUGH)
+    found = minimise(xp, derivatives, np.asarray([1.0, 0.0])[: columns.shape[1]], tolerance=_ENOUGH).point
     if found[0] > 0.0:
         return float(found[0]), float(found[1]) if shift else 0.0
     share = float(np.mean(labels))  # the loss is convex: its least value with a scale >= 0 has the scale 0

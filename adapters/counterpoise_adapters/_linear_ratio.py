@@ -4,7 +4,7 @@ What ``make_pipeline(StandardScaler(), LogisticRegression(C=0.1))`` fits, to the
 processes that do little else; loading scikit-learn would take each of them longer than its share of the fits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import array_api_compat.numpy as xp
@@ -25,7 +25,6 @@ Mask = NDArray[np.bool_]
 RIDGE = 10.0  # ½ RIDGE ‖θ‖² beside the summed loss, for standardised features: the inverse of scikit-learn's C
 _AT_ONCE = 2048  # rows whose curvature is summed at once: what fits the cache
 _ENOUGH = 1e-15  # nats above the minimum: log ratios to some 1e-7
-_STALE = 1e-2  # a step that leaves more of the squared decrement than this is made with too old a curvature
 
 
 class Linear(NamedTuple):
@@ -209,32 +208,20 @@ def _scale(X: Floats, centre: Floats) -> Floats:
 def _regress(
     Z: Floats, labels: Floats, scale: Floats, start: Floats | None, curvature: Floats | None
 ) -> tuple[Floats, Floats]:
-    """Minimise mean log loss + ½ RIDGE/n ‖scale θ‖²; return the constant and θ, and the curvature last used.
-
-    The curvature costs more than value and gradient together, and is summed anew only where the last step did not
-    do what it promised.
-    """
+    """Minimise mean log loss + ½ RIDGE/n ‖scale θ‖²; return the constant and θ, and the curvature last used."""
     n = len(labels)
     ridge = np.concatenate([[0.0], scale**2]) * (RIDGE / n)
-    held, before = curvature, np.inf
-    lift = np.finfo(np.float64).eps * np.eye(len(ridge))  # where all chances are 0 or 1, the constant has no curvature
 
-    def derivatives(theta: Floats) -> tuple[Floats, Floats, Floats]:
-        nonlocal held, before
+    def derivatives(theta: Floats) -> tuple[Floats, Floats, Callable[[], Floats]]:
         value, chance = likelihood(Z @ theta[1:] + theta[0], labels)
         off = (chance - labels) / n
         gradient = np.concatenate([[off.sum()], Z.T @ off]) + ridge * theta
         value = value + ridge @ theta**2 / 2
-        left = np.inf if held is None else float(gradient @ np.linalg.solve(held + lift * np.abs(held).max(), gradient))
-        if held is None or left > _STALE * before:
-            held = _curvature(Z, chance * (1.0 - chance)) / n + np.diag(ridge)
-        before = left
-        return value, gradient, held
+        return value, gradient, lambda: _curvature(Z, chance * (1.0 - chance)) / n + np.diag(ridge)
 
     share = float(labels.mean())
     first = np.concatenate([[np.log(share) - np.log1p(-share)], np.zeros(Z.shape[1])]) if start is None else start
-    theta, _ = minimise(xp, derivatives, first, tolerance=_ENOUGH)
-    assert held is not None
+    theta, _, held = minimise(xp, derivatives, first, tolerance=_ENOUGH, hessian=curvature)
     return theta, held
 
 

@@ -190,6 +190,7 @@ MUTANTS = {
         "xp.concat(list(rows), axis=0)",
     ),
     "held-out losses without a floor": ("ratios/logistic.py", "ridge = width * eps", "ridge = 0 * eps"),
+    "a Hessian for ever": ("ratios/newton.py", "serves = fresh or (", "serves = True or ("),
     "steps below rounding": (
         "ratios/newton.py",
         "while bool(share * above > rounding):",
@@ -272,8 +273,8 @@ MUTANTS = {
     "doubt of one sample": ("ratios/gaussian.py", "math.sqrt(2 * x.rows)", "math.sqrt(2 * t.rows)"),
     "doubt as if unpenalised": (
         "ratios/logistic.py",
-        "return _derivatives(xp, shards, norm, theta)[2]",
-        "return _derivatives(xp, shards, 0 * norm, theta)[2]",
+        "return _derivatives(xp, shards, norm, theta)[2]()",
+        "return _derivatives(xp, shards, 0 * norm, theta)[2]()",
     ),
     "heavy tails taken for Gaussian": ("ratios/normality.py", "KURTOSIS = 2.0", "KURTOSIS = 1e9"),
     "mixtures taken for Gaussian": ("ratios/normality.py", "_tail(xp, z) > LEVEL", "_tail(xp, z) >= 0"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from scipy.spatial.distance import pdist
 
 import counterpoise as cp
@@ -214,14 +214,41 @@ def test_logistic_is_stationary_and_drops_the_class_sizes(features):
     assert (1 / (1 + np.exp(-eta))).mean() == pytest.approx(0.2, abs=1e-6)
 
 
+@given(seed=st.integers(0, 10**6), scale=st.floats(-6.0, 6.0), d=st.integers(1, 5))
+def test_newton_finds_the_minimum_whatever_hessian_it_is_given(seed, scale, d):
+    generator = np.random.default_rng(seed)
+    x, y = generator.normal(size=(30, d)), generator.uniform(size=30)
+    root, asked = generator.normal(size=(d, d + 1)), []
+
+    def derivatives(theta):
+        p = special.expit(x @ theta)
+        value = np.mean(np.logaddexp(0, x @ theta) - y * (x @ theta)) + theta @ theta / 20
+
+        def hessian():
+            asked.append(theta)
+            return x.T @ (x * (p * (1 - p))[:, None]) / 30 + np.eye(d) / 10
+
+        return value, x.T @ (p - y) / 30 + theta / 10, hessian
+
+    exact = minimise(xp, derivatives, np.zeros(d), tolerance=1e-20)
+    few = len(asked)
+    np.testing.assert_allclose(derivatives(exact.point)[1], 0, atol=1e-9)
+    misled = minimise(xp, derivatives, np.zeros(d), tolerance=1e-20, hessian=10.0**scale * root @ root.T)
+    np.testing.assert_allclose(misled.point, exact.point, atol=1e-8)
+    asked.clear()
+    again = minimise(xp, derivatives, exact.point, tolerance=1e-20, hessian=exact.hessian)
+    np.testing.assert_allclose(again.point, exact.point, atol=1e-9)
+    assert again.above >= 0 and len(asked) <= 1 <= few <= 6
+
+
 def test_newton_stops_where_rounding_hides_what_a_step_gains():
     calls = []
 
     def noisy(theta):
         calls.append(theta)
-        return 1.0 + 1e-13 * (len(calls) > 1) + theta[0] * 0, 0 * theta + 1e-9, np.ones((1, 1))
+        return 1.0 + 1e-13 * (len(calls) > 1) + theta[0] * 0, 0 * theta + 1e-9, lambda: np.ones((1, 1))
 
-    theta, above = minimise(xp, noisy, np.zeros(1), tolerance=1e-20)
+    theta, above, _ = minimise(xp, noisy, np.zeros(1), tolerance=1e-20)
     assert theta == 0 and above == pytest.approx(5e-19) and len(calls) == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import _xp
@@ -87,7 +88,7 @@ def fit_calibration(log_probability: Array, label: Array, /) -> Calibration:
     centred = values - xp.mean(values, axis=1, keepdims=True)
     eye = xp.eye(k, dtype=values.dtype, device=_xp.device(values))
 
-    def derivatives(theta: Array) -> tuple[Array, Array, Array]:
+    def derivatives(theta: Array) -> tuple[Array, Array, Callable[[], Array]]:
         logits = theta[0] * centred + theta[1:][None, :]
         most = xp.max(logits, axis=1, keepdims=True)
         chance = xp.exp(logits - most)
@@ -105,11 +106,12 @@ def fit_calibration(log_probability: Array, label: Array, /) -> Calibration:
         off = theta - first
         ridge = xp.eye(k + 1, dtype=values.dtype, device=_xp.device(values)) / n
         gradient = xp.concat(slopes, axis=0) + off / n
-        return value + xp.sum(off * off) / (2 * n), gradient, xp.concat([top, rest], axis=0) + ridge
+        hessian = xp.concat([top, rest], axis=0) + ridge
+        return value + xp.sum(off * off) / (2 * n), gradient, lambda: hessian
 
     first = xp.concat([xp.ones_like(counts[:1]), xp.zeros_like(counts)], axis=0)
-    theta, _ = minimise(xp, derivatives, first, tolerance=max(TOLERANCE, float(xp.finfo(values.dtype).eps)))
-    theta = xp.astype(theta, log_probability.dtype)
+    least = minimise(xp, derivatives, first, tolerance=max(TOLERANCE, float(xp.finfo(values.dtype).eps)))
+    theta = xp.astype(least.point, log_probability.dtype)
     return Calibration(theta[0], theta[1:])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -142,17 +142,18 @@ def _balanced(
     norm = norm_of(xp, features, int(goal.shape[0]), target)
     eps = float(xp.finfo(goal.dtype).eps)
 
-    def derivatives(ridge: Array, theta: Array) -> tuple[Array, Array, Array]:
-        log_mass, mean, second = _moments(xp, blocks, theta, all_reduce)
+    def derivatives(ridge: Array, theta: Array) -> tuple[Array, Array, Callable[[], Array]]:
+        log_mass, mean = _moments(xp, blocks, theta, all_reduce)
         pull = ridge @ theta
         value = log_mass - xp.sum(theta * goal) + xp.sum(theta * pull) / 2
-        return value, mean - goal + pull, second - mean[:, None] * mean[None, :] + ridge
+        return value, mean - goal + pull, lambda: _covariance(xp, blocks, theta, log_mass, mean, all_reduce) + ridge
 
     for penalties in _paths(lam):
         theta = xp.zeros_like(goal)
         for penalty in penalties:
-            theta, _ = minimise(xp, partial(derivatives, norm * penalty), theta, tolerance=min(TOLERANCE, eps**1.25))
-        log_mass, mean, _ = _moments(xp, blocks, theta, all_reduce)
+            at = partial(derivatives, norm * penalty)
+            theta, *_ = minimise(xp, at, theta, tolerance=min(TOLERANCE, eps**1.25))
+        log_mass, mean = _moments(xp, blocks, theta, all_reduce)
         gap = xp.max(xp.abs(mean - goal + norm @ theta * lam))
         if float(gap) <= eps**0.375:
             break
@@ -186,7 +187,7 @@ def _held_out_loss(
         except RuntimeError:
             return math.inf
         of_target = _mean(xp, blocks_of(xp, features, xp.take(target, out_t, axis=0)), None)
-        log_mass, _, _ = _moments(xp, blocks_of(xp, features, xp.take(train, out_s, axis=0)), theta, None)
+        log_mass, _ = _moments(xp, blocks_of(xp, features, xp.take(train, out_s, axis=0)), theta, None)
         losses.append(float(log_mass - xp.sum(theta * of_target)))
     loss = sum(losses) / len(losses)
     return loss if math.isfinite(loss) else math.inf
@@ -202,18 +203,30 @@ def _mean(xp: Any, blocks: Blocks, all_reduce: AllReduce | None) -> Array:
     return all_reduce(total, "sum") / all_reduce(total[:1] * 0 + count, "sum")
 
 
-def _moments(xp: Any, blocks: Blocks, theta: Array, all_reduce: AllReduce | None) -> tuple[Array, Array, Array]:
-    """Return log E[e^{φᵀθ}], and mean and second moment of φ under the weights; shifted by the largest exponent."""
+def _moments(xp: Any, blocks: Blocks, theta: Array, all_reduce: AllReduce | None) -> tuple[Array, Array]:
+    """Return log E[e^{φᵀθ}], and the mean of φ under the weights; shifted by the largest exponent."""
     most = -math.inf + theta[:1] * 0
     for phi in blocks():
         most = xp.maximum(most, xp.max(xp.matmul(phi, theta))[None])
     most = most if all_reduce is None else all_reduce(most, "max")
-    mass, first, second, count = theta[:1] * 0, theta * 0, theta[:, None] * theta[None, :] * 0, theta[:1] * 0
+    mass, first, count = theta[:1] * 0, theta * 0, theta[:1] * 0
     for phi in blocks():
         w = xp.exp(xp.matmul(phi, theta) - most)
         mass, first = mass + xp.sum(w), first + xp.matmul(w, phi)
-        second = second + xp.matmul(xp.matrix_transpose(phi), phi * w[:, None])
         count = count + float(phi.shape[0])
     if all_reduce is not None:
-        mass, first, second, count = (all_reduce(v, "sum") for v in (mass, first, second, count))
-    return (xp.log(mass / count) + most)[0], first / mass, second / mass
+        mass, first, count = (all_reduce(v, "sum") for v in (mass, first, count))
+    return (xp.log(mass / count) + most)[0], first / mass
+
+
+def _covariance(
+    xp: Any, blocks: Blocks, theta: Array, log_mass: Array, mean: Array, all_reduce: AllReduce | None
+) -> Array:
+    """Return the covariance of φ under the weights."""
+    second, count = mean[:, None] * mean[None, :] * 0, theta[:1] * 0
+    for phi in blocks():
+        scaled = phi * xp.exp((xp.matmul(phi, theta) - log_mass) / 2)[:, None]
+        second, count = second + xp.matmul(xp.matrix_transpose(scaled), scaled), count + float(phi.shape[0])
+    if all_reduce is not None:
+        second, count = all_reduce(second, "sum"), all_reduce(count, "sum")
+    return second / count - mean[:, None] * mean[None, :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ __all__ = ["fit_logistic"]
 BANDWIDTHS = (0.3, 0.7, 1.4, 3.0)
 """Multiples of the median distance."""
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-12, 2))
-TOLERANCE = 1e-10
+TOLERANCE = 1e-14
 """Newton's estimate of the excess, in nats, at which a path goes on to its next penalty; the chosen fit is polished."""
 
 
@@ -109,13 +109,13 @@ def fit_logistic(
     at = partial(_shards, xp, base, target, train, all_reduce)
     fits = [_path(xp, at(sigma), lambdas, first, scored=scored) for sigma in sigmas]
     if scored:
-        found = [[loss for _, _, loss in path] for path in fits]
-        (s, p), scores = best_of(found), grid(xp, base.shift, sigmas, lambdas, found)
+        losses = [[loss for _, _, loss in path] for path in fits]
+        (s, p), scores = best_of(losses), grid(xp, base.shift, sigmas, lambdas, losses)
     polished = float(xp.finfo(base.shift.dtype).eps) ** 1.25
     chosen = at(sigmas[s])
     polish = partial(_derivatives, xp, chosen, chosen.norm * lambdas[p])
-    theta, gap = minimise(xp, polish, fits[s][p][0], tolerance=polished)
-    model = _model(xp, with_bandwidth(base, sigmas[s]), chosen, theta, lambdas[p], gap)
+    found = minimise(xp, polish, fits[s][p][0], tolerance=polished)
+    model = _model(xp, with_bandwidth(base, sigmas[s]), chosen, found.point, lambdas[p], found.above)
     return model._replace(scores=scores)
 
 
@@ -186,14 +186,22 @@ def _shards(
 def _path(
     xp: Any, shards: _Shards, lambdas: Sequence[float], start: Array | None, *, scored: bool
 ) -> list[tuple[Array, Array, float]]:
-    """Coefficients, gap and leave-one-out loss for every penalty, each fit started from the next larger one's."""
-    norm = shards.norm
+    """Coefficients, gap and leave-one-out loss for every penalty, each fit started from the next larger one's.
+
+    So is its Hessian, which but for the ridge changes little.
+    """
+    norm, hessian, before = shards.norm, None, 0.0
     theta = xp.zeros_like(norm[0, :]) if start is None else xp.astype(start, norm.dtype)
     theta = xp.concat([theta[:1] + shards.offset, theta[1:]], axis=0)
     found: dict[float, tuple[Array, Array, float]] = {}
     for lam in sorted(set(lambdas), reverse=True):
-        theta, gap = minimise(xp, partial(_derivatives, xp, shards, norm * lam), theta, tolerance=TOLERANCE)
-        loss = _leave_one_out(xp, shards, norm * lam, theta) if scored else 0.0
+        at = partial(_derivatives, xp, shards, norm * lam)
+        near = None if hessian is None else hessian + norm * (lam - before)
+        theta, gap, hessian = minimise(xp, at, theta, tolerance=TOLERANCE, hessian=near)
+        loss, before = 0.0, lam
+        if scored:
+            hessian = at(theta)[2]()
+            loss = _leave_one_out(xp, shards, hessian, theta)
         found[lam] = theta, gap, loss
     return [found[lam] for lam in lambdas]
 
@@ -236,7 +244,7 @@ def _curvature(xp: Any, model: Ratio, target: Array, train: Array) -> tuple[Arra
     shards = _shards(xp, features, target, train, None, float(features.bandwidth))
     norm = shards.norm * float(model.penalty)
     theta = xp.concat([model.coefficients[:1] + shards.offset, model.coefficients[1:]], axis=0)
-    return _derivatives(xp, shards, norm, theta)[2], norm, shards.rows
+    return _derivatives(xp, shards, norm, theta)[2](), norm, shards.rows
 
 
 def _inverse(xp: Any, hessian: Array) -> Array:
@@ -246,24 +254,33 @@ def _inverse(xp: Any, hessian: Array) -> Array:
     return xp.linalg.inv(hessian + ridge)
 
 
-def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[Array, Array, Array]:
-    """Mean log loss with its ridge, its gradient and Hessian."""
-    value, gradient, hessian = theta[:1] * 0, theta * 0, norm * 0
+def _derivatives(xp: Any, shards: _Shards, norm: Array, theta: Array) -> tuple[Array, Array, Callable[[], Array]]:
+    """Mean log loss with its ridge, its gradient, and what computes its Hessian."""
+    value, gradient, roots = theta[:1] * 0, theta * 0, []
     for label, blocks_of_class in zip((1.0, 0.0), shards.blocks, strict=True):
         for phi in blocks_of_class():
             eta = xp.matmul(phi, theta)
             p, loss = _sigmoid(xp, eta), softplus(xp, eta if label == 0.0 else -eta)
             value = value + xp.sum(loss)
             gradient = gradient + xp.matmul(xp.matrix_transpose(phi), p - label)
-            hessian = hessian + xp.matmul(xp.matrix_transpose(phi), phi * (p * (1 - p))[:, None])
-    value, gradient, hessian = (part / shards.rows for part in shards.summed(value, gradient, hessian))
+            roots.append(xp.sqrt(p * (1 - p)))
+    value, gradient = (part / shards.rows for part in shards.summed(value, gradient))
     pull = xp.matmul(norm, theta)
-    return value[0] + xp.sum(theta * pull) / 2, gradient + pull, hessian + norm
+    return value[0] + xp.sum(theta * pull) / 2, gradient + pull, partial(_hessian, xp, shards, norm, roots)
 
 
-def _leave_one_out(xp: Any, shards: _Shards, norm: Array, theta: Array) -> float:
+def _hessian(xp: Any, shards: _Shards, norm: Array, roots: Sequence[Array]) -> Array:
+    """Mean of φφᵀ times the squared root of each row, and the ridge."""
+    total, at = norm * 0, iter(roots)
+    for of_class in shards.blocks:
+        for phi in of_class():
+            scaled = phi * next(at)[:, None]
+            total = total + xp.matmul(xp.matrix_transpose(scaled), scaled)
+    return shards.summed(total)[0] / shards.rows + norm
+
+
+def _leave_one_out(xp: Any, shards: _Shards, hessian: Array, theta: Array) -> float:
     """Mean log loss of each row under the fit without it, to first order."""
-    _, _, hessian = _derivatives(xp, shards, norm, theta)
     eps, inverse = float(xp.finfo(theta.dtype).eps), _inverse(xp, hessian)
     total = theta[:1] * 0
     for label, of_class in zip((1.0, 0.0), shards.blocks, strict=True):

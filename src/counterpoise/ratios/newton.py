@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import _xp
 from .._types import Array
 
-STEPS = 50
+STEPS = 100
+FALL = 30.0
+"""By how much the decrement must fall for a Hessian to serve once more."""
 
-Derivatives = Callable[[Array], tuple[Array, Array, Array]]
+Derivatives = Callable[[Array], tuple[Array, Array, Callable[[], Array]]]
+"""Value and gradient at a point, and what computes the Hessian there."""
 
 
-def minimise(xp: Any, derivatives: Derivatives, start: Array, *, tolerance: float) -> tuple[Array, Array]:
-    """Minimise a convex function from its value, gradient and Hessian; return the point and Newton's decrement there.
+class Minimum(NamedTuple):
+    """Where a function is least; half the squared decrement there, gᵀH⁻¹g/2; and the Hessian that it was told by."""
 
-    Half the squared decrement, gᵀH⁻¹g/2, is how far the value is above its minimum to second order. Where rounding
-    hides from the value what a step gains, whole steps are taken for as long as each halves the decrement.
+    point: Array
+    above: Array
+    hessian: Array
+
+
+def minimise(
+    xp: Any, derivatives: Derivatives, start: Array, *, tolerance: float, hessian: Array | None = None
+) -> Minimum:
+    """Minimise a convex function by Newton's method, with as few Hessians as will do.
+
+    ``above`` is how far the value is above its minimum, to second order. A Hessian costs as much as many gradients: the
+    last one, first that which is given, of a point nearby, serves again where a step by it brings ``above`` down by
+    `FALL`. Where rounding hides from the value what a step gains, whole steps are taken for as long as each halves it.
     """
-    theta, found = start, derivatives(start)
+    theta, (value, gradient, curvature) = start, derivatives(start)
     tiny = float(xp.finfo(start.dtype).smallest_normal) ** 0.5
     identity = xp.eye(int(start.shape[0]), dtype=start.dtype, device=_xp.device(start))
-    above = found[0] * 0 + xp.inf
-    best, least = theta, above
+    above = value * 0 + xp.inf
+    best, least, fresh = theta, above, hessian is None
+    held = curvature() if hessian is None else hessian
     for _ in range(STEPS):
-        _, gradient, hessian = found
-        largest = xp.max(xp.abs(hessian))
+        largest = xp.max(xp.abs(held))
         if not bool(largest > tiny):
             break  # all the weight is on one row: there is no curvature left to step by
         ridge = start.shape[0] * float(xp.finfo(start.dtype).eps) * largest  # what a solve of this size rounds off
-        direction = xp.linalg.solve(hessian + ridge * identity, gradient[:, None])[:, 0]
-        above = xp.sum(gradient * direction) / 2
-        if not bool(above > tolerance):
+        direction = xp.linalg.solve(held + ridge * identity, gradient[:, None])[:, 0]
+        last, above = above, xp.sum(gradient * direction) / 2
+        serves = fresh or (bool(above >= 0) and (bool(above < last / FALL) or bool(above <= tolerance)))
+        if serves and not bool(above > tolerance):
             break
-        downhill = _downhill(xp, derivatives, theta, found[0], direction, above)
+        downhill = _downhill(xp, derivatives, theta, value, direction, above) if serves else None
+        if downhill is None and not fresh:
+            held, fresh, above = curvature(), True, last
+            continue
         if downhill is None:
             if not bool(above < least / 2):
                 break
             best, least = theta, above
             downhill = theta - direction, derivatives(theta - direction)
-        theta, found = downhill
-    return (best, least) if bool(least <= above) else (theta, above)
+        (theta, (value, gradient, curvature)), fresh = downhill, False
+    return Minimum(best, least, held) if bool(least <= above) else Minimum(theta, above, held)
 
 
 def _downhill(
     xp: Any, derivatives: Derivatives, theta: Array, value: Array, direction: Array, above: Array
-) -> tuple[Array, tuple[Array, Array, Array]] | None:
+) -> tuple[Array, tuple[Array, Array, Callable[[], Array]]] | None:
     """Shorten a step until the value falls; None where rounding hides what is left of it."""
     rounding = float(xp.finfo(theta.dtype).eps) * xp.abs(value)
     share = 1.0
