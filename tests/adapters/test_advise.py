@@ -253,13 +253,6 @@ def test_what_the_ratio_of_pairs_sees_blindly_does_not_depend_on_the_preference(
 # ---------------------------------------------------------------------------------------------- the command
 
 
-def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
 def write_pairs(path, world=BIASED, counts=(40, 60, 60), **changes):
     items, source = draw_pairs(world, counts, seed=3)
     rows = [
@@ -283,30 +276,30 @@ class Page(HTMLParser):
         self.said += data
 
 
-def test_the_command_prints_a_verdict_and_writes_a_page(tmp_path):
+def test_the_command_prints_a_verdict_and_writes_a_page(command, tmp_path):
     write_pairs(tmp_path / "pairs.jsonl")
     before = (tmp_path / "pairs.jsonl").read_bytes()
     first = ("advise", "pairs.jsonl", "--target", "source=human", "--numbers", "--repeats", 1)
-    done = run(*first, cwd=tmp_path)
+    done = command(*first)
     assert done.returncode == 0, done.stderr
     assert all(arm in done.stdout for arm in ARMS) and "Train" in done.stdout and "gain over ERM" in done.stdout
     page = Page()
     page.feed((tmp_path / "pairs-advice.html").read_text())
     assert "script" not in page.tags and "svg" in page.tags
     assert all(said in page.said for said in ("AUC", "Effective rows", "Mean of the ratio", "Different labels", *ARMS))
-    refused = run(*first, cwd=tmp_path)
+    refused = command(*first)
     assert refused.returncode == 2 and "exists already" in refused.stderr
-    printed = run(*first, "--json", "--force", cwd=tmp_path)
+    printed = command(*first, "--json", "--force")
     found = json.loads(printed.stdout)
     assert found["headline"] in done.stdout and found["headline"] in page.said
     assert [score["candidate"]["arm"] for score in found["scores"]] == list(ARMS)
     assert found["evidence"]["rows"] == 160 and found["evidence"]["n_target"] == 40
     assert (tmp_path / "pairs.jsonl").read_bytes() == before
-    given_ratio = run(*first, "--ratio", "ratio", "--json", "--force", cwd=tmp_path)
+    given_ratio = command(*first, "--ratio", "ratio", "--json", "--force")
     assert json.loads(given_ratio.stdout)["evidence"]["mean_ratio"] == pytest.approx((40 * 2 + 120 * 0.66) / 160)
 
 
-def test_the_command_reads_samples_with_labels(tmp_path):
+def test_the_command_reads_samples_with_labels(command, tmp_path):
     generator = np.random.default_rng(0)
     words = ["plain", "warm", "odd", "short", "vivid", "smooth"]
     rows = [
@@ -317,7 +310,7 @@ def test_the_command_reads_samples_with_labels(tmp_path):
         row["text"] += " fine" if row["good"] else " poor"
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ("--target", "who=us", "--label", "good", "--text", "text", "--repeats", 1, "--json")
-    done = run("advise", "rows.jsonl", *options, cwd=tmp_path)
+    done = command("advise", "rows.jsonl", *options)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["recommended"]["accuracy"] > 0.9 and found["evidence"]["bias"]["p_value"] > 0.05

@@ -22,24 +22,6 @@ def slow(texts):
 """
 
 
-def start(*arguments, cwd):
-    return subprocess.Popen(
-        [sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "200",
-            "PYTHONPATH": os.pathsep.join([str(cwd), *sys.path]),
-        },
-        # a shell starts what runs in the background with the interrupt ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
 @pytest.mark.parametrize(
     ("sent", "status", "said"),
     [
@@ -52,7 +34,13 @@ def test_an_interrupted_command_says_so_and_leaves_nothing(sent, status, said, t
     (tmp_path / "rows.csv").write_text("source,text\n" + "human,so\nbot,so so\n" * 20)
     before = {"slow.py", "rows.csv", "embedding", "__pycache__"}
     target, features = ("--target", "source=human"), ("--text", "text", "--embedder", "slow:slow")
-    process = start("weigh", "rows.csv", *target, *features, "--out", "out.csv", cwd=tmp_path)
+    main = "from counterpoise_adapters.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", main, "weigh", "rows.csv", *target, *features, "--out", "out.csv"],
+        cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a shell starts what runs in the background with the interrupt ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "embedding").exists():
         assert process.poll() is None, process.communicate()
@@ -65,10 +53,9 @@ def test_an_interrupted_command_says_so_and_leaves_nothing(sent, status, said, t
     assert {path.name for path in tmp_path.iterdir()} <= before
 
 
-def test_the_version_is_the_package_s(tmp_path):
-    process = start("--version", cwd=tmp_path)
-    assert process.communicate(timeout=60) == (f"counterpoise {counterpoise.__version__}\n", "")
-    assert process.returncode == 0
+def test_the_version_is_the_package_s(command):
+    done = command("--version")
+    assert (done.stdout, done.stderr, done.returncode) == (f"counterpoise {counterpoise.__version__}\n", "", 0)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +69,7 @@ def test_parquet_numbers_come_as_numpy_s_of_the_same_type(kind):
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("line", "message"),
     [
         ("weigh rows.jsonl --features chosen --out out.jsonl", "2 samples of source 'rare' cannot fill 5 folds"),
         ("weigh rows* --features chosen --out out", "2 samples of source 'rare' cannot fill 5 folds"),
@@ -90,23 +77,19 @@ def test_parquet_numbers_come_as_numpy_s_of_the_same_type(kind):
         ("advise one.jsonl --numbers --repeats 1", "1 samples of source 'rare' cannot fill 2 folds; add samples"),
     ],
 )
-def test_a_source_with_few_rows_is_named(command, message, tmp_path):
+def test_a_source_with_few_rows_is_named(line, message, refusal, tmp_path):
     rows = np.random.default_rng(0).normal(size=(63, 2, 2)).tolist()
     sources = ["human"] * 30 + ["bot"] * 31 + ["rare"] * 2
     text = [json.dumps({"source": s, "chosen": a, "rejected": b}) for s, (a, b) in zip(sources, rows, strict=True)]
     (tmp_path / "rows.jsonl").write_text("\n".join(text))
     (tmp_path / "one.jsonl").write_text("\n".join(text[:-1]))
-    process = start(*command.split(), "--target", "source=human", cwd=tmp_path)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 2, error
-    assert message in error
+    assert message in refusal(*line.split(), "--target", "source=human")
 
 
-def test_three_target_rows_are_enough_to_compare(tmp_path):
+def test_three_target_rows_are_enough_to_compare(command, tmp_path):
     rows = np.random.default_rng(0).normal(size=(80, 2, 2)).tolist()
     text = [json.dumps({"source": "ab"[i > 39], "chosen": a, "rejected": b}) for i, (a, b) in enumerate(rows)]
     (tmp_path / "rows.jsonl").write_text("\n".join(text))
     few = ["--target", "source=a", "--numbers", "--target-rows", "3", "--seeds", "2"]
-    process = start("compare", "rows.jsonl", *few, cwd=tmp_path)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    done = command("compare", "rows.jsonl", *few)
+    assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The weigh command as a stranger meets it: a real process, real files, and every way to get it wrong."""
 
 import csv
+import functools
 import gzip
 import io
 import json
@@ -60,32 +61,14 @@ def options(data, out, **changes):
     return WeighOptions(data=data, out=out, **given)
 
 
-def command(*arguments, cwd, limit=None):
-    """Run the real command line in a process of its own."""
-
-    def before():
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, "-c", "from counterpoise_adapters.cli import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=before,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
-
-
 @pytest.fixture
 def data(tmp_path):
     return write_jsonl(tmp_path / "rows.jsonl", rows_of_words())
 
 
-def test_rows_come_back_in_order_with_weights_of_mean_one(data, tmp_path):
+def test_rows_come_back_in_order_with_weights_of_mean_one(data, command, tmp_path):
     out = tmp_path / "weighed.jsonl"
-    done = command("weigh", data, "--target", "source=human", "--text", "text", "--out", out, cwd=tmp_path)
+    done = command("weigh", data, "--target", "source=human", "--text", "text", "--out", out)
     assert done.returncode == 0, done.stderr
     rows, given = read_jsonl(out), rows_of_words()
     assert [{key: row[key] for key in given[0]} for row in rows] == given
@@ -202,7 +185,7 @@ def test_a_second_file_of_target_samples(tmp_path):
     assert np.mean([row["weight"] for row in weighed]) == pytest.approx(1.0, abs=1e-12)
 
 
-def test_features_embedders_and_nested_columns(tmp_path):
+def test_features_embedders_and_nested_columns(command, tmp_path):
     rows = [
         {
             "source": row["source"],
@@ -222,7 +205,7 @@ def test_features_embedders_and_nested_columns(tmp_path):
         "m": ["--text", "in.side", "--embedder", "lengths:embed", "--pool", "--calibrate", "none"],
     }.items():
         out = tmp_path / f"{name}.jsonl"
-        done = command("weigh", data, "--target", "source=human", *arguments, "--out", out, cwd=tmp_path)
+        done = command("weigh", data, "--target", "source=human", *arguments, "--out", out)
         assert done.returncode == 0, done.stderr
         assert np.mean([row["weight"] for row in read_jsonl(out)]) == pytest.approx(1.0, abs=1e-12)
 
@@ -413,15 +396,15 @@ def one_line_and_status_two(done, *said):
     assert done.stdout == ""
 
 
-def test_a_wrong_row_ends_the_process_with_one_line(tmp_path):
+def test_a_wrong_row_ends_the_process_with_one_line(command, tmp_path):
     broken(tmp_path / "rows.jsonl", "not UTF-8")
     arguments = ["weigh", "rows.jsonl", "--target", "source=human", "--text", "text", "--out", "out.jsonl"]
-    one_line_and_status_two(command(*arguments, cwd=tmp_path), "rows.jsonl, row 17: not UTF-8")
+    one_line_and_status_two(command(*arguments), "rows.jsonl, row 17: not UTF-8")
     assert os.listdir(tmp_path) == ["rows.jsonl"]
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "csv", "parquet"])
-def test_a_full_disk_leaves_nothing_behind(ending, tmp_path):
+def test_a_full_disk_leaves_nothing_behind(ending, command, tmp_path):
     rows = [{**row, "id": random.Random(row["id"]).random(), "pad": os.urandom(300).hex()} for row in rows_of_words()]
     data = tmp_path / f"rows.{ending}"
     if ending == "parquet":
@@ -432,7 +415,8 @@ def test_a_full_disk_leaves_nothing_behind(ending, tmp_path):
         whole = "".join(json.dumps(row) + "\n" for row in rows).encode()
         data.write_bytes(gzip.compress(whole) if ending.endswith("gz") else whole)
     arguments = ["weigh", data.name, "--target", "source=human", "--text", "text", "--out", f"out.{ending}"]
-    done = command(*arguments, cwd=tmp_path, limit=20_000)
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    done = command(*arguments, preexec_fn=limit)
     one_line_and_status_two(done, f"out.{ending}: cannot write", "nothing was written")
     assert os.listdir(tmp_path) == [data.name]
 

@@ -1,10 +1,6 @@
 """An optimiser step of two real DeepSpeed ranks, four micro-batches each, against one batch on one."""
 
 import importlib.util
-import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,31 +12,9 @@ shared = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(shared)
 
 
-def run(folder, ranks):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, str(SCRIPT)]
-    running = [
-        subprocess.Popen(
-            [*command, str(rank), str(ranks), port, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        for rank in range(ranks)
-    ]
-    try:
-        for process in running:
-            output, _ = process.communicate(timeout=400)
-            assert process.returncode == 0, output.decode()[-4000:]
-    finally:
-        for process in running:
-            process.kill()
-    return [json.loads((folder / f"{ranks}-{rank}.json").read_text()) for rank in range(ranks)]
-
-
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    return {ranks: run(folder, ranks) for ranks in (1, 2)}
+def found(in_ranks):
+    return {ranks: in_ranks(SCRIPT, ranks) for ranks in (1, 2)}
 
 
 @pytest.mark.parametrize("case", shared.CASES)

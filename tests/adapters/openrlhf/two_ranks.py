@@ -19,10 +19,8 @@ CASES = {  # trainer, objective, ZeRO stage
 STOCK = ("DPO", "RM", "SFT")
 
 
-def main(rank: int, ranks: int, port: str, folder: Path) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=port
-    )
+def main(folder: Path) -> None:
+    ranks = int(os.environ["WORLD_SIZE"])
     sys.path[:0] = [str(HERE), str(HERE / "stub")]
     import tiny
     import torch
@@ -47,9 +45,9 @@ def main(rank: int, ranks: int, port: str, folder: Path) -> None:
             made.fit(made.args)
             runs.append(made.strategy.caught)
         found[f"stock {kind}"] = len(runs[0]) > 1 and all(map(torch.equal, *runs))
-    (folder / f"{ranks}-{rank}.json").write_text(json.dumps(found))
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    main(Path(sys.argv[1]))

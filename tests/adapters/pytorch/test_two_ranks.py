@@ -1,9 +1,6 @@
 """Two real processes on gloo, with uneven shards, against one process."""
 
 import importlib.util
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,21 +15,8 @@ spec.loader.exec_module(shared)
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in running:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+def ranks(in_ranks):
+    return in_ranks(SCRIPT, 2)
 
 
 @pytest.mark.parametrize("way", ["gathered", "reduced"])

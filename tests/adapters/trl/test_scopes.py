@@ -1,10 +1,6 @@
 """An optimiser step of several micro-batches, and of two real processes, against one batch."""
 
 import importlib.util
-import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -105,20 +101,8 @@ def test_the_first_look_has_no_dropout_and_no_graph_in_the_model(tiny, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, str(SCRIPT)]
-    running = [
-        subprocess.Popen([*command, str(rank), port, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for rank in range(2)
-    ]
-    for process in running:
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output.decode()[-4000:]
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+def ranks(in_ranks):
+    return in_ranks(SCRIPT, 2)
 
 
 @pytest.mark.parametrize("case", shared.CASES)

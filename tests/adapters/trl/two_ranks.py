@@ -18,8 +18,7 @@ CASES = {
 FAST = {"max_steps": 1, "max_grad_norm": 0.0, "logging_steps": 1}
 
 
-def main(rank: int, port: str, folder: Path) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+def main(folder: Path) -> None:
     torch.set_num_threads(1)
     import tiny
     from counterpoise_adapters.trl import RobustConfig
@@ -34,9 +33,9 @@ def main(rank: int, port: str, folder: Path) -> None:
         gradient, logs = tiny.first_gradient(made)
         found[name] = {"gradient": gradient.tolist(), "logs": {k: v for k, v in logs.items() if "robust" in k}}
         made.accelerator.free_memory()
-    (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]))
