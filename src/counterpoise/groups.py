@@ -76,6 +76,7 @@ def group_weights(
     if not xp.isdtype(groups.dtype, "integral"):
         raise TypeError(f"groups has dtype {groups.dtype}; integers in 0..{n_groups - 1} are needed")
     problem = pose(losses, prior, 0.0, "radius", None)
+    groups = xp.astype(groups, _xp.integer(xp, groups))  # torch compares uint8 with 300 as with 44
     try:
         groups = xp.broadcast_to(groups, problem.p.shape)
     except (ValueError, RuntimeError, TypeError) as error:

@@ -99,6 +99,17 @@ def test_masks_and_infinities_in_groups():
     assert int(bad.status) == cp.Status.NAN_LOSS and np.isnan(bad.weights).all()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32"])
+def test_groups_may_be_of_a_dtype_too_narrow_for_their_number(dtype):
+    torch = pytest.importorskip("torch")
+    losses, groups = np.array([1.0, 2.0, 3.0, 0.5]), np.array([44, 44, 3, 100])  # 300 is 44 in eight bits
+    want = cp.group_weights(losses, groups, n_groups=400, divergence=cp.KL(), penalty=1.0)
+    narrow = torch.tensor(groups, dtype=getattr(torch, dtype))
+    found = cp.group_weights(torch.tensor(losses), narrow, n_groups=400, divergence=cp.KL(), penalty=1.0)
+    np.testing.assert_allclose(found.weights, want.weights, rtol=1e-12)
+    assert int(found.status) == cp.Status.CONVERGED
+
+
 def project(values, p, cap=np.inf, radius=None):
     w = cvxpy.Variable(len(p), nonneg=True)
     constraints = [cvxpy.sum(w) == 1, *([w <= cap] if np.all(np.isfinite(cap)) else [])]

@@ -167,6 +167,8 @@ def test_calibration_says_what_is_wrong():
     for wrong in (np.zeros(4, dtype=int), np.array([0, 1, 2, 1]), np.array([0, -1, 1, 0])):
         with pytest.raises(ValueError, match="every class from 0 to 1"):
             cp.fit_calibration(fine, wrong)
+    with pytest.raises(ValueError, match="every class from 0 to 299"):  # which eight bits do not hold
+        cp.fit_calibration(np.log(np.full((256, 300), 1 / 300)), np.arange(256).astype(np.uint8))
     with pytest.raises(ValueError, match="NaN or infinities"):
         cp.fit_calibration(np.array([[0.0, -np.inf], [-0.7, -0.7]]), label[:2])
     with pytest.raises(ValueError, match="rows by two or more classes"):

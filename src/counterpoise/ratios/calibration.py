@@ -80,8 +80,9 @@ def fit_calibration(log_probability: Array, label: Array, /) -> Calibration:
         raise ValueError("log_probability holds NaN or infinities; take it from logits, or drop such rows")
     refuse_probabilities(xp, values)
     n, k = (int(size) for size in values.shape)
-    classes = xp.astype(xp.arange(k, device=_xp.device(values)), label.dtype)
-    truth = xp.astype(label[:, None] == classes[None, :], values.dtype)
+    integer = _xp.integer(xp, label)  # a narrow dtype may not hold all classes
+    classes = xp.arange(k, dtype=integer, device=_xp.device(values))
+    truth = xp.astype(xp.astype(label, integer)[:, None] == classes[None, :], values.dtype)
     counts = xp.sum(truth, axis=0)
     if not bool(xp.all(counts > 0)) or not bool(xp.all(xp.sum(truth, axis=1) > 0)):
         raise ValueError(f"label must hold every class from 0 to {k - 1}, and no other; leave out classes without rows")
