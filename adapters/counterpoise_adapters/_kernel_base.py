@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 import counterpoise as cp
-from counterpoise.ratios.model import LEAST
+from counterpoise.ratios.model import FULL, LEAST
 from counterpoise.ratios.probability import log_mixture_ratio
 
 from ._log_odds import refuse_non_finite
@@ -131,8 +131,8 @@ class KernelRatio(TwoSamples):
         """Turn log relative ratios into those of p/q: (1 − α)r/(1 − αr), which r = 1/α would make infinite."""
         if self._alpha == 0.0:
             return logs
-        r = np.minimum(np.exp(logs), (1.0 - 1e-9) / self._alpha)
-        return np.asarray(logs + np.log1p(-self._alpha) - np.log1p(-self._alpha * r))
+        logs = np.minimum(logs, math.log(FULL / self._alpha))
+        return np.asarray(logs + np.log1p(-self._alpha) - np.log1p(-self._alpha * np.exp(logs)))
 
     def _joined(self, logs: Floats) -> Floats:
         """Log of the ratio to the training data, from columns of log ratios to each source."""
