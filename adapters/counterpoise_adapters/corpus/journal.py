@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ class Journal:
     Parameters
     ----------
     path : Path
-        The file. One that exists and whose first line is not the same raises `InputError`; a last line that was cut
-        short is passed over.
+        The file. One that exists, whose first line is not the same and which notes that something was done, raises
+        `InputError`; a last line that was cut short is passed over.
     heading : dict
         All that decides the weights, besides the contents of the shards.
     """
@@ -30,6 +31,8 @@ class Journal:
         self._done: dict[tuple[str, str, str], Any] = {}
         heading = dict(json.loads(json.dumps(heading)))
         lines = _lines(path)
+        if len(lines) == 1:
+            lines = []  # nothing was done, so there is nothing to go on with
         if lines and lines[0] != heading:
             changed = sorted(key for key in {*lines[0], *heading} if lines[0].get(key) != heading.get(key))
             raise InputError(
@@ -73,8 +76,10 @@ class Journal:
         return {shard: value for (was, on, shard), value in self._done.items() if (was, on) == (stage, basis)}
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and remove it and what lies beside it if nothing was done."""
         self._file.close()
+        if not self._done:
+            shutil.rmtree(self._path.parent, ignore_errors=True)
 
 
 def basis_of(contents: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ class Spec:
     group : str, optional
         Column whose equal values share a fold.
     method, pool, folds, calibrate, cap, fit_rows, seed, prefix
-        As on the command line.
+        As on the command line. Least squares on hashed words, of which there are too many, raise `InputError`.
     """
 
     text: tuple[str, ...] = ()
@@ -43,6 +43,10 @@ class Spec:
     fit_rows: int = 50_000
     seed: int = 0
     prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.method == "ulsif" and self.text and self.embedder is None:
+            raise InputError("--method ulsif needs few numbers a row: --features, or --text with --embedder")
 
     def featuriser(self) -> Featuriser:
         """Return what turns rows into features."""

@@ -88,7 +88,9 @@ class Run:
         path = next(shard.path for shard in shards if shard.name == name)
         message = error if str(path) in error else f"{path}: {error}"
         if self.options.on_error == "stop":
-            raise InputError(f"{message} (shards done so far are kept; --on-error skip sets such a shard aside)")
+            several = len(self.layout.shards) + len(self.layout.target) > 1
+            hint = " (shards done so far are kept; --on-error skip sets such a shard aside)" if several else ""
+            raise InputError(message + hint)
         self.set_aside[name] = message
         console.print(f"set aside: {message}", markup=False, highlight=False)
 

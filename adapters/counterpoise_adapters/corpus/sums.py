@@ -18,7 +18,7 @@ from counterpoise.ratios.features import Features, feature_map, gaussian_feature
 from counterpoise.ratios.statistics import Statistics, add_statistics
 from counterpoise.ratios.ulsif import PENALTIES, ulsif_from_statistics
 from counterpoise_adapters.cli.errors import InputError
-from counterpoise_adapters.cli.features import Featuriser, HashedText, Matrix
+from counterpoise_adapters.cli.features import Featuriser, Matrix
 
 from .batches import Batch, batches_of
 from .fit import FitJob
@@ -187,8 +187,6 @@ def bumps_of(job: FitJob, parts: Iterable[Path | BinaryIO]) -> Bumps:
         What `DrawJob` wrote.
     """
     spec = job.spec
-    if isinstance(spec.featuriser(), HashedText):
-        raise InputError("--method ulsif needs few numbers a row: --features, or --text with --embedder")
     lesson = prepare(merge_drawn([load_drawn(part) for part in parts]), job.draws)
     target, train = (lesson.matrix[(lesson.source == 0) == wanted] for wanted in (True, False))
     base = gaussian_features(target=target, train=train, n_centres=CENTRES, seed=spec.seed)

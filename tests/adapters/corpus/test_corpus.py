@@ -256,6 +256,19 @@ def test_wrong_corpora_and_options(changes, said, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("out/**/*.jsonl")) or not (tmp_path / "out/a.jsonl").exists()
 
 
+@pytest.mark.parametrize("data", ["rows.jsonl", "corpus"])
+@pytest.mark.parametrize("wrong", [{"features": ("absent",)}, {"features": (), "text": ("text",)}])
+def test_a_run_that_did_nothing_leaves_nothing_in_the_way_of_the_right_one(data, wrong, tmp_path):
+    write(tmp_path / "rows.jsonl", rows_of())
+    spread(tmp_path / "corpus", rows_of(), 2)
+    out = tmp_path / f"out-{data}"
+    with pytest.raises(InputError) as refusal:
+        run(options(tmp_path / data, out, **{**SUMS, **wrong}))
+    assert ("--on-error skip" in str(refusal.value)) == (data == "corpus" and "text" not in wrong)
+    assert not [path for path in tmp_path.rglob("*") if "counterpoise" in path.name]
+    run(options(tmp_path / data, out, **SUMS))
+
+
 def test_a_place_that_cannot_be_written_is_no_fault_of_a_shard(tmp_path):
     corpus = spread(tmp_path / "corpus", rows_of(), 3)
     (tmp_path / "out").mkdir()
