@@ -277,14 +277,16 @@ class Page(HTMLParser):
 
 
 def test_the_command_prints_a_verdict_and_writes_a_page(command, tmp_path):
-    write_pairs(tmp_path / "pairs.jsonl")
-    before = (tmp_path / "pairs.jsonl").read_bytes()
-    first = ("advise", "pairs.jsonl", "--target", "source=human", "--numbers", "--repeats", 1)
+    name = "pairs[v2].jsonl"  # no markup
+    write_pairs(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    first = ("advise", name, "--target", "source=human", "--numbers", "--repeats", 1)
     done = command(*first)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{name}: 160 rows; target rows: 40 (source=human)")
     assert all(arm in done.stdout for arm in ARMS) and "Train" in done.stdout and "gain over ERM" in done.stdout
     page = Page()
-    page.feed((tmp_path / "pairs-advice.html").read_text())
+    page.feed((tmp_path / "pairs[v2]-advice.html").read_text())
     assert "script" not in page.tags and "svg" in page.tags
     assert all(said in page.said for said in ("AUC", "Effective rows", "Mean of the ratio", "Different labels", *ARMS))
     refused = command(*first)
@@ -294,7 +296,7 @@ def test_the_command_prints_a_verdict_and_writes_a_page(command, tmp_path):
     assert found["headline"] in done.stdout and found["headline"] in page.said
     assert [score["candidate"]["arm"] for score in found["scores"]] == list(ARMS)
     assert found["evidence"]["rows"] == 160 and found["evidence"]["n_target"] == 40
-    assert (tmp_path / "pairs.jsonl").read_bytes() == before
+    assert (tmp_path / name).read_bytes() == before
     given_ratio = command(*first, "--ratio", "ratio", "--json", "--force")
     assert json.loads(given_ratio.stdout)["evidence"]["mean_ratio"] == pytest.approx((40 * 2 + 120 * 0.66) / 160)
 

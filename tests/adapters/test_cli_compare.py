@@ -178,10 +178,12 @@ def test_compare_reads_text(command, tmp_path):
          "rejected": " ".join(generator.choice(words, 4))}
         for i in range(90)
     ]  # fmt: skip
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = command("compare", "pairs.jsonl", "--target", "source=human", "--seeds", 2)
+    name = "pairs[v2].jsonl"  # no markup
+    (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = command("compare", name, "--target", "source=human", "--seeds", 2)
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "pairs-compare.csv").open() as file:
+    assert done.stdout.startswith(f"{name}: 2 seeds, trained on 81, tested on 9 target pairs")
+    with (tmp_path / "pairs[v2]-compare.csv").open() as file:
         accuracies = [float(row["accuracy"]) for row in csv.DictReader(file) if row["arm"] == "ERM"]
     # the preferred response is the longer one, which the length feature shows
     assert len(accuracies) == 2 and min(accuracies) > 0.9

@@ -8,6 +8,7 @@ import sys
 from markupsafe import Markup
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from counterpoise_adapters.advise import Advice, Score
@@ -112,8 +113,9 @@ def gain_chart(advice: Advice) -> Markup:
 def _table(advice: Advice, rows: Rows, options: AdviseOptions) -> Grid:
     found = advice.evidence
     drawn = "" if found.rows == rows.total else f", drawn from {rows.total:,}"
+    title = f"{options.data.name}: {found.rows:,} rows{drawn}; target rows: {found.n_target:,} ({rows.names[0]})"
     grid = Grid(
-        title=f"{options.data.name}: {found.rows:,} rows{drawn}; target rows: {found.n_target:,} ({rows.names[0]})",
+        title=escape(title),
         caption=f"target rows held out in {options.folds} folds, {options.repeats} times; ± one standard error of the "
         "paired difference",
         title_justify="left", caption_justify="left", box=SIMPLE_HEAD,

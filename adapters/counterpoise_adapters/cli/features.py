@@ -284,7 +284,10 @@ def _load(name: str) -> Embedder:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise InputError(f"--embedder {name}: cannot import '{module_name}': {error}") from error
+        raise InputError(
+            f"--embedder {name}: cannot import '{module_name}': {error} (looked for in this folder, in those of "
+            "PYTHONPATH and among installed packages)"
+        ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise InputError(f"--embedder {name}: '{module_name}' has no function '{function_name}'")

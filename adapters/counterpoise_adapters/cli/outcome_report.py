@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from .arms import ARMS
@@ -65,9 +66,10 @@ def _table(name: str, outcomes: list[Outcome], comparison: Comparison) -> Grid:
     first = outcomes[0]
     kept = np.mean([outcome.ess for outcome in outcomes])
     mean = np.mean([outcome.mean_ratio for outcome in outcomes])
+    title = f"{name}: {len(outcomes)} seeds, trained on {first.train:,}, tested on {first.test:,} target pairs"
     grid = Grid(
-        title=f"{name}: {len(outcomes)} seeds, trained on {first.train:,}, tested on {first.test:,} target lists",
-        caption=f"mean ratio {mean:.2f} (should be 1), effective lists {kept:,.0f} of {first.train:,}; "
+        title=escape(title),
+        caption=f"mean ratio {mean:.2f} (should be 1), effective pairs {kept:,.0f} of {first.train:,}; "
         "intervals hold for all arms together (95 %)",
         title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
     )  # fmt: skip
