@@ -55,4 +55,6 @@ def train(path: str, args: DPOConfig, robust_config: RobustConfig) -> RobustDPOT
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     train(sys.argv[1], *TrlParser((DPOConfig, RobustConfig)).parse_args_and_config(sys.argv[2:]))
