@@ -24,7 +24,7 @@ COMMANDS = {
     "compare": "benchmarks/interval_coverage.py --seed 5000",
     "shares": "benchmarks/share_bias.py",
     "weights": "benchmarks/vs_peers/run.py --out {out}/weights-peers",
-    "ratios": "benchmarks/vs_peers/ratios/run.py --seeds 21 7 5 --limit 120 --out {out}/ratios.json",
+    "ratios": "benchmarks/vs_peers/ratios/run.py --seeds 30 14 10 --limit 120 --out {out}/ratios.json",
     "real-ratios": "benchmarks/vs_peers/ratios/real.py --sizes 150 800 --draws 3",
     "kernels": "benchmarks/kernels/run.py",
     "scale": "benchmarks/scale/run.py --rows 100000 1000000 10000000",
