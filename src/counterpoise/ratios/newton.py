@@ -30,8 +30,9 @@ def minimise(
     """Minimise a convex function by Newton's method, with as few Hessians as will do.
 
     ``above`` is how far the value is above its minimum, to second order. A Hessian costs as much as many gradients: the
-    last one, first that which is given, of a point nearby, serves again where a step by it brings ``above`` down by
-    `FALL`. Where rounding hides from the value what a step gains, whole steps are taken for as long as each halves it.
+    last one, first that which is given, of a point nearby, serves again where a step by it brings ``above`` down
+    thirtyfold. Where rounding hides from the value what a step gains, whole steps are taken for as long as each halves
+    it.
     """
     theta, (value, gradient, curvature) = start, derivatives(start)
     tiny = float(xp.finfo(start.dtype).smallest_normal) ** 0.5
