@@ -170,6 +170,11 @@ MUTANTS = {
         "tilted(features, kept_t, kept_s)",
         "tilted(features, target, train)",
     ),
+    "curvature of one rank": (
+        "ratios/logistic.py",
+        "return shards.summed(total)[0] / shards.rows + norm",
+        "return total / shards.rows + norm",
+    ),
     "class sizes left in": ("ratios/logistic.py", "math.log(n_t / n_s), all_reduce)", "0.0, all_reduce)"),
     "shards not added up": (
         "ratios/logistic.py",

@@ -834,7 +834,7 @@ def in_two_shards(call):
     """Run two ranks as threads that exchange their arrays; return what each one got."""
     import threading
 
-    barrier, held, results = threading.Barrier(2), [None, None], [None, None]
+    barrier, held, results = threading.Barrier(2, timeout=30), [None, None], [None, None]  # else a mutant hangs
 
     def rank(i):
         def all_reduce(array, kind):
