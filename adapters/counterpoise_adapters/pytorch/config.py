@@ -263,7 +263,7 @@ class Running:
     def __call__(
         self, losses: Tensor, side: Tensor | None, held: dict[str, float], *, steps: int, progress: float = 0.0
     ) -> float:
-        """Return η for a micro-batch's losses, and move it after the last of a step.
+        """Return η for a micro-batch's losses, moved after the last of a step; raise for a loss that is NaN or infinite.
 
         Parameters
         ----------
@@ -273,11 +273,6 @@ class Running:
             Where η is kept, under "shift"; empty at first. Save it with the model.
         steps : int
             Micro-batches of a step.
-
-        Raises
-        ------
-        RuntimeError
-            For a loss that is NaN or infinite: no later step would be rid of it.
         """
         penalty, memory = self.config.amount(progress), self.config.memory
         scaled = (losses if side is None else side * losses) / penalty

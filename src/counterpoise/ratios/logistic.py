@@ -186,10 +186,7 @@ def _shards(
 def _path(
     xp: Any, shards: _Shards, lambdas: Sequence[float], start: Array | None, *, scored: bool
 ) -> list[tuple[Array, Array, float]]:
-    """Coefficients, gap and leave-one-out loss for every penalty, each fit started from the next larger one's.
-
-    So is its Hessian, which but for the ridge changes little.
-    """
+    """Coefficients, gap and leave-one-out loss for each penalty; fit and Hessian begin with the next larger one's."""
     norm, hessian, before = shards.norm, None, 0.0
     theta = xp.zeros_like(norm[0, :]) if start is None else xp.astype(start, norm.dtype)
     theta = xp.concat([theta[:1] + shards.offset, theta[1:]], axis=0)
@@ -198,11 +195,9 @@ def _path(
         at = partial(_derivatives, xp, shards, norm * lam)
         near = None if hessian is None else hessian + norm * (lam - before)
         theta, gap, hessian = minimise(xp, at, theta, tolerance=TOLERANCE, hessian=near)
-        loss, before = 0.0, lam
-        if scored:
-            hessian = at(theta)[2]()
-            loss = _leave_one_out(xp, shards, hessian, theta)
-        found[lam] = theta, gap, loss
+        hessian = at(theta)[2]() if scored else hessian
+        loss = _leave_one_out(xp, shards, hessian, theta) if scored else 0.0
+        found[lam], before = (theta, gap, loss), lam
     return [found[lam] for lam in lambdas]
 
 
