@@ -832,8 +832,6 @@ def test_statistics_add_up(seed, cut_t, cut_s):
 
 def in_two_shards(call):
     """Run two ranks as threads that exchange their arrays; return what each one got."""
-    import threading
-
     barrier, held, results = threading.Barrier(2, timeout=30), [None, None], [None, None]  # else a mutant hangs
 
     def rank(i):

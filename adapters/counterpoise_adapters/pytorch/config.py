@@ -263,7 +263,7 @@ class Running:
     def __call__(
         self, losses: Tensor, side: Tensor | None, held: dict[str, float], *, steps: int, progress: float = 0.0
     ) -> float:
-        """Return η for a micro-batch's losses, moved after the last of a step; raise for a loss that is NaN or infinite.
+        """Return η for a micro-batch's losses, moved after a step's last; raise for a loss that is NaN or infinite.
 
         Parameters
         ----------
