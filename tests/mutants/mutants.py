@@ -132,15 +132,17 @@ MUTANTS = {
     "relative by the other identity": ("ratios/ulsif.py", "left_t * left_s - of_t * of_s * c * c", "left_t * left_s"),
     "constant penalised": ("ratios/ulsif.py", "xp.ones_like(inverse[:1]), inverse", "inverse[:1], inverse"),
     "gap of unscaled weights": (
-        "ratios/kliep.py",
+        "ratios/mixture.py",
         "gap = scale * xp.max(g) - 1",
         "gap = 1e-3 * (scale * xp.max(g) - 1)",
     ),
     "target held out alone": (
         "ratios/kliep.py",
-        "xp.log(xp.mean(at_s)) + at_s / xp.mean(at_s) - 1",
+        "xp.log(mean) + at_s / mean - 1",
         "0 * at_s",
     ),
+    "bumps at rows that are held out": ("ratios/kliep.py", "held & ~kept", "held & kept"),
+    "bumps at rows of both held out": ("ratios/kliep.py", "held & ~kept", "held"),
     "columns of tails not turned": ("ratios/features.py", "z = xp.matmul(z, features.tails[7:, :])", "z = z * 1"),
     "tails of skewed columns": ("ratios/student.py", "SKEWED = 0.35", "SKEWED = 25.0"),
     "tails of ties": ("ratios/student.py", "TIED = 0.1", "TIED = 10.0"),
@@ -259,8 +261,8 @@ MUTANTS = {
     "fewest features forgotten": ("ratios/grids.py", "min(alike, key=complexity.__getitem__)", "best"),
     "compared as if unpaired": (
         "ratios/grids.py",
-        "above[k] <= NEAR * noise[k]",
-        "above[k] <= NEAR * errors[k]",
+        "above[k] <= near * noise[k]",
+        "above[k] <= near * errors[k]",
     ),
     "fewer tilts in folds": (
         "ratios/methods.py",

@@ -919,19 +919,24 @@ def test_out_of_fold_models_did_not_see_their_rows():
     assert float(found.train_log_ratio[5]) == pytest.approx(float(cp.log_ratio(own, train[5:6])[0]))
 
 
-def test_kliep_chooses_by_rows_of_both_samples_that_its_fits_did_not_see():
+def test_kliep_chooses_by_rows_of_both_samples_and_bumps_that_its_fits_did_not_see(monkeypatch):
+    from counterpoise.ratios import kliep
     from counterpoise.ratios.samples import split
 
     target, train = gaussians(26, 40, 30)
+    target[7] = target[3]  # a bump at both stays where only one is held out
     features = cp.gaussian_features(target=target, train=train, bandwidth=1.0)
+    monkeypatch.setattr(kliep, "SELECTION_GAP", 1e-9)
     found = cp.fit_kliep(target=target, train=train, features=features, bandwidth=[0.6, 2.0], folds=3)
     for sigma, score in zip([0.6, 2.0], np.asarray(found.scores.score)[:, 0], strict=True):
-        losses = []
+        at_target, at_train = [], []
         for (kept_t, out_t), (kept_s, out_s) in zip(split(target, 3, 0), split(train, 3, 1), strict=True):
-            one = cp.fit_kliep(target=target[kept_t], train=train[kept_s], features=features, bandwidth=sigma)
-            losses.append(np.log(cp.ratio(one, train[out_s]).mean()) - cp.log_ratio(one, target[out_t]).mean())
-        # the fits that choose stop a thousandth of a nat from their optimum
-        assert float(score) == pytest.approx(np.mean(losses), abs=0.05)
+            seen = features._replace(centres=features.centres[np.asarray(kept_t)])
+            one = cp.fit_kliep(target=target[kept_t], train=train[kept_s], features=seen, bandwidth=sigma)
+            at_target.append(cp.log_ratio(one, target[out_t]))
+            at_train.append(cp.ratio(one, train[out_s]))
+        loss = np.log(np.concatenate(at_train).mean()) - np.concatenate(at_target).mean()
+        assert float(score) == pytest.approx(loss, abs=1e-6)
 
 
 def test_a_best_method_that_chance_explains_is_not_taken():

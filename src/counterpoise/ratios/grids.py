@@ -85,11 +85,16 @@ class Judged(NamedTuple):
 
 
 def judge(
-    xp: Any, of_target: Array, of_train: Array, complexity: Sequence[float], rows: tuple[int, int] | None = None
+    xp: Any,
+    of_target: Array,
+    of_train: Array,
+    complexity: Sequence[float],
+    rows: tuple[int, int] | None = None,
+    near: float = NEAR,
 ) -> Judged:
     """Choose among candidates, columns of losses whose means over target and training rows add up to a score.
 
-    The best has the least loss plus half a standard error. As good as that is every one whose loss is within `NEAR`
+    The best has the least loss plus half a standard error. As good as that is every one whose loss is within ``near``
     standard errors of the paired difference, which is known much better than either loss; of them the least complex is
     taken, on a tie the last, which is the smoothest of a rising grid. ``rows`` are how many different rows of each
     sample the losses are of, where some come up again.
@@ -108,7 +113,7 @@ def judge(
     last_first = range(len(losses) - 1, -1, -1)
     best = min(last_first, key=lambda k: losses[k] + CAUTION * errors[k])
     above, noise = judged(of_t - of_t[:, best : best + 1], of_s - of_s[:, best : best + 1])
-    alike = [k for k in last_first if k == best or above[k] <= NEAR * noise[k]]
+    alike = [k for k in last_first if k == best or above[k] <= near * noise[k]]
     return Judged(losses, min(alike, key=complexity.__getitem__), losses[best], errors[best])
 
 

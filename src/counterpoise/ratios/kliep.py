@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from .. import _xp
 from .._lending import on_host
 from .._types import AllReduce, Array
-from .features import Blocks, Features, blocks_of, mapped, warn_unfelt
+from .features import Features, blocks_of, mapped, warn_unfelt
 from .grids import FLAT, bandwidths, bumps_at, grid, judge, unseen, with_bandwidth
+from .mixture import mixture_weights
 from .model import Ratio
 from .samples import chunks, draw, number_of_folds, samples, split_both, warn_disjoint, whole
 from .tilts import Asked, Tilts, kind_of_tilts, with_tilts
@@ -26,8 +27,8 @@ SHARE = 0.01
 """Least β of the tilts: none exceeds 1/β, so that no row far out rules a mean."""
 ASKED = Asked(in_effect=10.0, columns=0.0)
 """Few rows will do: folds fit tilts again."""
-NEWTON_STEPS = 60
-EM_STEPS = 5000
+NEAR = 1.0
+"""As `grids.NEAR`, but what is held out has no part in tilts and bumps."""
 
 
 @on_host
@@ -75,9 +76,9 @@ def fit_kliep(
         ``"all"`` three, ``"student"`` that of Student's t with fewer rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
-        less. It holds out both samples and scores by minus the Donsker-Varadhan bound, log E_train[r] −
-        E_target[log r]. Best is the least loss plus half of its standard error; chosen is the largest bandwidth within
-        0.75 standard errors of the paired difference from it.
+        less. It holds out both samples, with bumps at held-out rows, and scores by minus the Donsker-Varadhan bound,
+        log E_train[r] − E_target[log r]. Best is the least loss plus half of its standard error; chosen is the largest
+        bandwidth within one standard error of the paired difference from it.
     tolerance : float, optional
         Largest duality gap, in nats; default 1e-9, or a thousand roundings where the samples' device has no float64.
     seed : int
@@ -134,7 +135,7 @@ def fit_kliep(
         held_out = [*_folds(xp, base, pool_t, pool_s, folds, seed, tilted)]
         left = [_held_out_losses(xp, with_bandwidth(base, s), pool_t, pool_s, held_out) for s in sigmas]
         of_t, of_s = (xp.stack(parts, axis=1) for parts in zip(*left, strict=True))
-        judged = judge(xp, of_t, of_s, [-s for s in sigmas])
+        judged = judge(xp, of_t, of_s, [-s for s in sigmas], near=NEAR)
         scores = grid(xp, base.shift, sigmas, [0.0], [[loss] for loss in judged.losses])
         if unseen(judged, 0.0, int(target.shape[0]), int(train.shape[0])):
             sigmas = [max(sigmas) if bandwidth is not None else FLAT * float(base.bandwidth)]
@@ -174,127 +175,61 @@ def felt(xp: Any, mean: Array, count: float) -> Array:
     return xp.where(mean >= min(5.0 / count, 0.5), mean, xp.zeros_like(mean) + xp.inf)
 
 
-def mixture_weights(
-    xp: Any, blocks: Blocks, mean: Array, *, tolerance: float, all_reduce: AllReduce | None = None
-) -> tuple[Array, Array]:
-    """Maximise mean log(Gs) over the simplex, G = features/mean, and return s with its duality gap.
-
-    Primal-dual interior-point steps on min x·1 − mean log Gx, x ≥ 0, whose solution sums to 1; multiplicative steps
-    (EM) where the library has no linear algebra, or where rounding stops the others.
-    """
-    live = mean < xp.inf
-    x = xp.where(live, xp.ones_like(mean), xp.zeros_like(mean))
-    x = x / xp.sum(x)
-    z = xp.ones_like(x)
-    best, least = x, xp.zeros_like(x[0]) + xp.inf
-    for _ in range(NEWTON_STEPS if hasattr(xp, "linalg") else 0):
-        g, hessian = _derivatives(xp, blocks, mean, x, all_reduce, second=True)
-        scale = xp.sum(x)
-        gap = scale * xp.max(g) - 1
-        if bool(gap < least):
-            best, least = x / scale, gap
-        if bool(gap <= tolerance) or not bool(xp.isfinite(gap)):
-            break
-        stepped = _interior_step(xp, x, z, g, hessian, live)
-        if not bool(xp.all(xp.isfinite(stepped[0]))):
-            break
-        x, z = stepped
-    for _ in range(EM_STEPS if not bool(least <= tolerance) else 0):
-        g, _ = _derivatives(xp, blocks, mean, best, all_reduce, second=False)
-        least = xp.max(g) - 1
-        if bool(least <= tolerance):
-            break
-        best = best * g
-        best = best / xp.sum(best)
-    return best, xp.maximum(least, xp.zeros_like(least))
-
-
-def _derivatives(
-    xp: Any, blocks: Blocks, mean: Array, x: Array, all_reduce: AllReduce | None, *, second: bool
-) -> tuple[Array, Array]:
-    """Gradient g = mean G/(Gx) and the matrix mean GGᵀ/(Gx)², over the target rows."""
-    g, hessian, count = xp.zeros_like(x), xp.zeros_like(x)[:, None] * x[None, :], 0
-    for block in blocks():
-        scaled = block / mean
-        scaled = scaled / xp.matmul(scaled, x)[:, None]
-        g = g + xp.sum(scaled, axis=0)
-        count += int(block.shape[0])
-        if second:
-            hessian = hessian + xp.matmul(xp.matrix_transpose(scaled), scaled)
-    number = g[0] * 0 + float(count)
-    if all_reduce is not None:
-        g, number = all_reduce(g, "sum"), all_reduce(number[None], "sum")[0]
-        hessian = all_reduce(hessian, "sum") if second else hessian
-    return g / number, hessian / number
-
-
-def _interior_step(xp: Any, x: Array, z: Array, g: Array, hessian: Array, live: Array) -> tuple[Array, Array]:
-    """One predictor-corrector step on 1 − g(x) = z, x∘z = μ (Mehrotra)."""
-    safe = xp.where(live, x, xp.ones_like(x))
-    matrix = hessian + xp.eye(int(x.shape[0]), dtype=x.dtype, device=_xp.device(x)) * (z / safe)
-    count = xp.sum(xp.astype(live, x.dtype))
-    centre = xp.sum(x * z) / count
-
-    def direction(complement: Array) -> tuple[Array, Array]:
-        # xz + x dz + z dx = complement, dz = 1 − g − z + H dx
-        dx = xp.linalg.solve(matrix, (g - 1 + complement / safe)[:, None])[:, 0]
-        dx = xp.where(live, dx, xp.zeros_like(dx))
-        return dx, complement / safe - z - z / safe * dx
-
-    def reach(v: Array, dv: Array) -> Array:
-        falling = live & (dv < 0)
-        ratio = xp.where(falling, -v / xp.where(falling, dv, -xp.ones_like(dv)), xp.zeros_like(v) + xp.inf)
-        return xp.minimum(xp.min(ratio), xp.ones_like(ratio[0]) * 1e3)
-
-    one = xp.ones_like(centre)
-    dx, dz = direction(xp.zeros_like(x))
-    ahead_x, ahead_z = xp.minimum(one, reach(x, dx)), xp.minimum(one, reach(z, dz))
-    after = xp.sum(xp.where(live, (x + ahead_x * dx) * (z + ahead_z * dz), xp.zeros_like(x))) / count
-    goal = centre * (after / centre) ** 3
-    dx, dz = direction(goal - ahead_x * ahead_z * dx * dz)
-    step_x, step_z = xp.minimum(one, 0.99 * reach(x, dx)), xp.minimum(one, 0.99 * reach(z, dz))
-    return xp.where(live, x + step_x * dx, x), xp.where(live, z + step_z * dz, z)
-
-
 def _once(block: Array) -> Iterator[Array]:
     yield block
 
 
 class _Fold(NamedTuple):
-    """Rows of both samples that are kept and held out, and the columns of tilts that are fitted to those kept."""
+    """Rows of both samples that are kept and held out, columns of tilts fitted to those kept, and what is held out."""
 
     rows: tuple[tuple[Array, Array], tuple[Array, Array]]
     columns: tuple[Array, Array]
+    lost: Array
 
 
 def _folds(
     xp: Any, features: Features, target: Array, train: Array, folds: int, seed: int, tilted: Callable[..., Features]
 ) -> Iterator[_Fold]:
+    """Hold out rows, and bumps at such rows alone: near them the weights of neighbours look better than elsewhere."""
+    placed = _placed(xp, features, target)
     for rows in split_both(target, train, folds, seed):
         kept_t, kept_s = (xp.take(x, rest, axis=0) for x, (rest, _) in zip((target, train), rows, strict=True))
         alone = tilted(features, kept_t, kept_s)
         alone = alone._replace(centres=features.centres[:0, :])
-        yield _Fold(rows, (mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]))
+        columns = mapped(xp, alone, target)[:, 1:], mapped(xp, alone, train)[:, 1:]
+        kept, held = (xp.any(xp.take(placed, part, axis=0), axis=0) for part in rows[0])
+        yield _Fold(rows, columns, xp.concat([held & ~kept, columns[0][0, :] < 0], axis=0))
+
+
+def _placed(xp: Any, features: Features, target: Array) -> Array:
+    """Tell which bump is at which row; the constant before them is at all."""
+    z = (target - features.shift) / features.scale
+    centres = (features.centres[k : k + 1, :] for k in range(int(features.centres.shape[0])))
+    return xp.concat([z[:, :1] == z[:, :1], *(xp.all(z == c, axis=1, keepdims=True) for c in centres)], axis=1)
 
 
 def _held_out_losses(
     xp: Any, features: Features, target: Array, train: Array, folds: Sequence[_Fold]
 ) -> tuple[Array, Array]:
-    """−log r of target rows, log m + r/m − 1 of training rows, of fits that did not see their fold, m its mean ratio.
+    """−log r of target rows, log m + r/m − 1 of training rows, of fits that did not see their fold, m their mean ratio.
 
-    Their means add up to minus the Donsker-Varadhan bound; r/m − 1, which has no mean, is what a row adds to log m.
+    Their means add up to minus the Donsker-Varadhan bound; r/m − 1, which has no mean, is what a row adds to log m. The
+    mean is over all folds: the logarithm of that of few rows is too low, the more so the more ratios vary.
     """
     bumps = [mapped(xp, features._replace(tilts=None, share=None), x) for x in (target, train)]
     of_t, of_s = [], []
-    for rows, columns in folds:
+    for rows, columns, lost in folds:
         phis = [xp.concat(pair, axis=1) for pair in zip(bumps, columns, strict=True)]
         (kept_t, out_t), (kept_s, out_s) = (
             (xp.take(phi, rest, axis=0), xp.take(phi, held, axis=0))
             for phi, (rest, held) in zip(phis, rows, strict=True)
         )
         mean = felt(xp, xp.mean(kept_s, axis=0), float(kept_s.shape[0]))
+        mean = xp.where(lost, xp.zeros_like(mean) + xp.inf, mean)
         s, _ = mixture_weights(xp, partial(_once, kept_t), mean, tolerance=SELECTION_GAP)
         at_t, at_s = (xp.matmul(out, s / mean) for out in (out_t, out_s))
         of_t.append(-xp.log(at_t))
-        of_s.append(xp.log(xp.mean(at_s)) + at_s / xp.mean(at_s) - 1)
-    return xp.concat(of_t, axis=0), xp.concat(of_s, axis=0)
+        of_s.append(at_s)
+    at_s = xp.concat(of_s, axis=0)
+    mean = xp.mean(at_s)
+    return xp.concat(of_t, axis=0), xp.log(mean) + at_s / mean - 1
