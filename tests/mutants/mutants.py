@@ -164,7 +164,7 @@ MUTANTS = {
     "few target rows cut at their largest": ("ratios/select.py", "BEYOND = 1.0", "BEYOND = 0.0"),
     "tilts believed for nothing": (
         "ratios/ulsif.py",
-        "-0.5 - optimism(xp, base, target, train, max(alpha, RELATIVE))",
+        "-0.5 - optimism(xp, base, target, train, beta)",
         "-0.5",
     ),
     "tilts of all rows held out": (
@@ -183,8 +183,13 @@ MUTANTS = {
         "shards.summed(value, gradient)",
         "(value, gradient)",
     ),
-    "as many pairs as the smaller sample": ("ratios/ulsif.py", "max(n_t, n_s), PAIRS", "min(n_t, n_s), PAIRS"),
-    "unbounded loss": ("ratios/ulsif.py", "beta = max(alpha, RELATIVE)", "beta = alpha"),
+    "as many pairs as the smaller sample": ("ratios/samples.py", "max(n_t, n_s), PAIRS", "min(n_t, n_s), PAIRS"),
+    "unbounded loss": ("ratios/ulsif.py", "beta = _compared_at(xp, base, target, alpha)", "beta = alpha"),
+    "loss that says nothing of large ratios": (
+        "ratios/ulsif.py",
+        "min(RELATIVE, max(LEAST_RELATIVE, math.exp(-typical_log(xp, features, target))))",
+        "RELATIVE",
+    ),
     "hull unchecked": (
         "ratios/log_linear.py",
         "if float(gap) <= eps**0.375:",

@@ -52,17 +52,23 @@ def fixed(fit):
     return functools.partial(fit, **options)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.9])
-@settings(max_examples=20)
+@pytest.mark.parametrize("alpha", [0.0, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize("typical", [None, 1.0, 20.0, 1e4])
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), n_t=st.integers(3, 12), n_s=st.integers(3, 12), lam=st.floats(1e-3, 10.0))
-def test_leave_one_out_equals_brute_force(alpha, seed, n_t, n_s, lam):
+def test_leave_one_out_equals_brute_force(alpha, typical, seed, n_t, n_s, lam):
     target, train = gaussians(seed, n_t, n_s)
     features = cp.gaussian_features(target=target, train=train, bandwidth=1.5)
+    losses, beta = np.empty((n_t, n_s)), max(alpha, 0.3)
+    if typical is not None:  # a tilt whose ratio at the median target row is this
+        logs = np.sort((target[:, 0] - features.shift[0]) / features.scale[0])
+        tilt = [np.log(typical) - logs[(n_t - 1) // 2], 1.0, *[0.0] * (target.shape[1] - 1)]
+        features = features._replace(tilts=np.array([tilt]), share=np.array(0.1))
+        beta = beta if alpha >= 0.1 else max(alpha, min(0.3, max(0.01, 1 / typical)))
     psi, phi = (np.asarray(cp.feature_map(features, x)) for x in (target, train))
     felt = phi.sum(axis=0) >= min(5.0, n_s / 2)  # by all rows together: bumps that are left out stay out
+    ridge = lam * np.diag(np.r_[0.0, np.ones(len(features.centres)), [0.1] * (typical is not None)])[felt][:, felt]
     psi, phi = psi[:, felt], phi[:, felt]
-    losses, beta = np.empty((n_t, n_s)), max(alpha, 0.3)
-    ridge = lam * np.diag(np.r_[0.0, np.ones(psi.shape[1] - 1)])
     for i in range(n_t):
         for j in range(n_s):
             p, q = np.delete(psi, i, axis=0), np.delete(phi, j, axis=0)
@@ -76,7 +82,7 @@ def test_leave_one_out_equals_brute_force(alpha, seed, n_t, n_s, lam):
     found = cp.fit_ulsif(target=target, train=train, features=features, alpha=alpha, penalty=[lam, 2 * lam])
     score = float(found.scores.score[0, 0])
     # which rows are paired is drawn; every row of both samples is in a pair
-    from counterpoise.ratios.ulsif import paired
+    from counterpoise.ratios.samples import paired
 
     rows = list(zip(*paired(n_t, n_s, 0), strict=True))
     assert [len({row[side] for row in rows}) for side in (0, 1)] == [n_t, n_s] and len(rows) == max(n_t, n_s)

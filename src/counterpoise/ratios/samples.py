@@ -19,6 +19,8 @@ CHUNK = 8192
 """Rows that are turned into features at once."""
 APART = 0.99
 """Area under the ROC curve from which the samples hardly overlap."""
+PAIRS = 20_000
+"""Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 ROUNDING = 16.0
 """Roundings of its size by which a constant column may vary: sums in another order do as much."""
 NIL, NIL_ERROR = 1 + 2 / math.pi, math.sqrt(2 + 4 / math.pi - 4 / math.pi**2)
@@ -230,6 +232,14 @@ def shuffled(n: int, seed: int) -> list[int]:
     order = list(range(n))
     random.Random(whole(seed)).shuffle(order)
     return order
+
+
+def paired(n_t: int, n_s: int, seed: int) -> tuple[list[int], list[int]]:
+    """Pair rows at random until each has been in a pair, those of the smaller sample as often as it takes."""
+    pairs = min(max(n_t, n_s), PAIRS)
+    orders = (shuffled(n_t, seed), shuffled(n_s, whole(seed) + 1))
+    first, second = ([order[i % len(order)] for i in range(pairs)] for order in orders)
+    return first, second
 
 
 def number_of_folds(folds: int | None, *rows: Array) -> int:

@@ -99,6 +99,14 @@ def with_bounded_tilts(
     return loose._replace(share=features.bandwidth * 0 + max(alpha, BOUNDED))
 
 
+def typical_log(xp: Any, features: Features, target: Array) -> float:
+    """Log ratio of the median target row by the last tilt, which is the richest; 0 if it is less, or without tilts."""
+    if features.share is None:
+        return 0.0
+    logs = xp.sort(xp.concat([part[:, -1] for part in tilt_logs(xp, features, target)], axis=0))
+    return max(0.0, float(logs[(int(logs.shape[0]) - 1) // 2]))
+
+
 def optimism(xp: Any, features: Features, target: Array, train: Array, beta: float) -> float:
     """How much lower left-out losses of β-relative ratios are, where there is no shift, for tilts of all rows.
 

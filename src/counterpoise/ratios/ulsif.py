@@ -12,21 +12,20 @@ from .._types import Array
 from .features import Features, mapped, warn_unfelt
 from .grids import amounts, bandwidths, bumps_at, grid, judge, unseen, with_bandwidth
 from .model import Ratio
-from .samples import chunks, samples, shuffled, warn_disjoint, whole
+from .samples import PAIRS, chunks, paired, samples, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
-from .tilts import BOUNDED, Asked, Tilts, kind_of_tilts, optimism, with_bounded_tilts
+from .tilts import BOUNDED, Asked, Tilts, kind_of_tilts, optimism, typical_log, with_bounded_tilts
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
-RELATIVE = 0.3
-"""Least α of the relative ratio by whose loss pairs of σ and λ are compared: a few large ratios rule that of p/q."""
+RELATIVE, LEAST_RELATIVE = 0.3, 0.01
+"""β of the relative ratio by whose loss pairs of σ and λ are compared, a few large ratios ruling that of p/q; and the
+least one, where most target rows have ratios so large that the loss says nothing of them."""
 ASKED, ASKED_RELATIVE = Asked(in_effect=20.0, columns=25.0), Asked(in_effect=20.0, columns=4.0)
 """Left-out rows helped to find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
 TILTED = 10.0
 """By how much the ridge on tilts is smaller: it is there for a hundred bumps, where a tilt may be most of the ratio."""
-PAIRS = 20_000
-"""Most pairs that are left out, each exactly; rows of the smaller sample come up again."""
 
 
 @on_host
@@ -78,12 +77,13 @@ def fit_ulsif(
     -------
     Ratio
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
-        every row was (at most 20,000 pairs). The loss is that of the relative ratio at max(α, 0.3) which the fit
-        implies: bounded, where that of p/q hangs on its few largest values. Best is the least loss plus half of its
-        standard error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one
-        with the fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if
-        with fifty rows of each sample the best loss is not one and a half standard errors below that of r = 1. A
-        warning says so where the training sample feels no bump, so that the ratio is 1.
+        every row was (at most 20,000 pairs). The loss is that of the relative ratio at β = max(α, 0.3) which the fit
+        implies: bounded, where that of p/q hangs on its few largest values. With α < 0.1 β is at most one over the last
+        tilt's ratio at the median target row, but 0.01 at least. Best is the least loss plus half of its standard
+        error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one with the
+        fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if with
+        fifty rows of each sample the best loss is not one and a half standard errors below that of r = 1. A warning
+        says so where the training sample feels no bump, so that the ratio is 1.
 
     Raises
     ------
@@ -120,14 +120,15 @@ def fit_ulsif(
     if len(sigmas) * len(lambdas) > 1:
         if min(n_t, n_s) < 2:
             raise ValueError("one row of a sample cannot be left out; pass one bandwidth and one penalty, or more rows")
-        left = [_leave_one_out(xp, base, sigma, lambdas, alpha, target, train, seed) for sigma in sigmas]
+        beta = _compared_at(xp, base, target, alpha)
+        left = [_leave_one_out(xp, base, sigma, lambdas, alpha, beta, target, train, seed) for sigma in sigmas]
         of_t, of_s, complexity = (xp.concat(parts, axis=-1) for parts in zip(*left, strict=True))
         in_effect = [float(complexity[k]) for k in range(int(complexity.shape[0]))]
         judged = judge(xp, of_t, of_s, in_effect, (min(n_t, PAIRS), min(n_s, PAIRS)))
         width = len(lambdas)
         scores = grid(xp, base.shift, sigmas, lambdas, [judged.losses[i * width :][:width] for i in range(len(sigmas))])
         s, p = divmod(judged.chosen, width)
-        if unseen(judged, -0.5 - optimism(xp, base, target, train, max(alpha, RELATIVE)), n_t, n_s):
+        if unseen(judged, -0.5 - optimism(xp, base, target, train, beta), n_t, n_s):
             s, p = (max(range(len(values)), key=values.__getitem__) for values in (sigmas, lambdas))
             base = bumps
         sigmas, lambdas = [sigmas[s]], [lambdas[p]]
@@ -234,12 +235,20 @@ def _inverse(xp: Any, basis: _Basis, lambdas: Sequence[float]) -> Array:
     return xp.stack(columns, axis=1)
 
 
+def _compared_at(xp: Any, features: Features, target: Array, alpha: float) -> float:
+    """Return β, at most one over the ratio of the median target row where α does not bound it."""
+    if alpha >= BOUNDED:
+        return max(alpha, RELATIVE)
+    return max(alpha, min(RELATIVE, max(LEAST_RELATIVE, math.exp(-typical_log(xp, features, target)))))
+
+
 def _leave_one_out(
     xp: Any,
     base: Features,
     sigma: float,
     lambdas: Sequence[float],
     alpha: float,
+    beta: float,
     target: Array,
     train: Array,
     seed: int,
@@ -264,21 +273,13 @@ def _leave_one_out(
             xp.matmul(mapped(xp, features, xp.take(x, at, axis=0)), basis.vectors)
             for x, at in ((target, at_t), (train, at_s))
         )
-        losses.append(_pair_losses(xp, psi, phi, mean, inverse, alpha, n_t, n_s))
+        losses.append(_pair_losses(xp, psi, phi, mean, inverse, alpha, beta, n_t, n_s))
     of_t, of_s = (xp.concat(parts, axis=0) for parts in zip(*losses, strict=True))
     return of_t, of_s, xp.matmul(basis.values, inverse[1:, :])
 
 
-def paired(n_t: int, n_s: int, seed: int) -> tuple[list[int], list[int]]:
-    """Pair rows at random until each has been in a pair, those of the smaller sample as often as it takes."""
-    pairs = min(max(n_t, n_s), PAIRS)
-    orders = (shuffled(n_t, seed), shuffled(n_s, whole(seed) + 1))
-    first, second = ([order[i % len(order)] for i in range(pairs)] for order in orders)
-    return first, second
-
-
 def _pair_losses(
-    xp: Any, psi: Array, phi: Array, mean: Array, inverse: Array, alpha: float, n_t: int, n_s: int
+    xp: Any, psi: Array, phi: Array, mean: Array, inverse: Array, alpha: float, beta: float, n_t: int, n_s: int
 ) -> tuple[Array, Array]:
     """½β s(ψ)² − s(ψ) and ½(1 − β) s(φ)² at the coefficients fitted without the pair, each of shape (pairs, λ).
 
@@ -293,7 +294,6 @@ def _pair_losses(
     to_t = of_t * (left_s * at_t + of_s * c * at_s) / det
     to_s = of_s * (of_t * c * at_t + left_t * at_s) / det
     r_s, r_t = at_s + c * to_t + a * to_s, at_t + e * to_t + c * to_s
-    beta = max(alpha, RELATIVE)
     r_s, r_t = (xp.maximum(r, xp.zeros_like(r)) for r in (r_s, r_t))
     r_s, r_t = ((1.0 - alpha) * r / ((beta - alpha) * r + (1.0 - beta)) for r in (r_s, r_t))
     loss_t, loss_s = 0.5 * beta * r_t * r_t - r_t, 0.5 * (1.0 - beta) * r_s * r_s
