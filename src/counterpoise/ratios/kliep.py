@@ -28,7 +28,7 @@ SHARE = 0.01
 ASKED = Asked(in_effect=10.0, columns=0.0)
 """Few rows will do: folds fit tilts again."""
 NEAR = 1.0
-"""As `grids.NEAR`, but what is held out has no part in tilts and bumps."""
+"""Wider than `grids.NEAR`: rows that are held out have no part in tilts and bumps."""
 
 
 @on_host
