@@ -25,6 +25,7 @@ ROUNDING = 16.0
 """Roundings of its size by which a constant column may vary: sums in another order do as much."""
 NIL, NIL_ERROR = 1 + 2 / math.pi, math.sqrt(2 + 4 / math.pi - 4 / math.pi**2)
 """Mean and standard deviation of the larger of two squared standard normals."""
+
 _quiet: ContextVar[bool] = ContextVar("_quiet", default=False)
 
 

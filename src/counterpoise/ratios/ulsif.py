@@ -236,7 +236,7 @@ def _inverse(xp: Any, basis: _Basis, lambdas: Sequence[float]) -> Array:
 
 
 def _compared_at(xp: Any, features: Features, target: Array, alpha: float) -> float:
-    """Return β, at most one over the ratio of the median target row where α does not bound it."""
+    """Return β of the loss: α or more, but where α does not bound ratios at most one over the median target row's."""
     if alpha >= BOUNDED:
         return max(alpha, RELATIVE)
     return max(alpha, min(RELATIVE, max(LEAST_RELATIVE, math.exp(-typical_log(xp, features, target)))))
