@@ -351,7 +351,18 @@ def _ratios(fit, **options):
     return at_train_rows
 
 
-METHODS = ["discriminant", "gaussian", "independent", "logistic", "quadratic", "kernel", "ulsif", "rulsif", "kliep"]
+METHODS = [
+    "discriminant",
+    "gaussian",
+    "independent",
+    "proportional",
+    "logistic",
+    "quadratic",
+    "kernel",
+    "ulsif",
+    "rulsif",
+    "kliep",
+]
 RATIOS = {
     "fit_ulsif": _ratios(cp.fit_ulsif),
     "fit_ulsif relative": _ratios(cp.fit_ulsif, alpha=0.5),

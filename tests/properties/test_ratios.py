@@ -13,13 +13,14 @@ from scipy import optimize, special, stats
 from scipy.spatial.distance import pdist
 
 import counterpoise as cp
-from counterpoise.ratios.gaussian import gaussian_noise
+from counterpoise.ratios.gaussian import gaussian_noise, proportional_covariances
 from counterpoise.ratios.grids import BANDWIDTHS
 from counterpoise.ratios.logistic import logistic_noise
 from counterpoise.ratios.newton import minimise
 from counterpoise.ratios.normality import LEVEL, _aic, _sphered, _tail, gaussian_shares, look_gaussian
 from counterpoise.ratios.select import _shares
 from counterpoise.ratios.student import has_heavy_tails
+from counterpoise.ratios.tilts import tilts_of
 
 quadratic = functools.partial(cp.fit_logistic, features="quadratic")
 kernel = functools.partial(cp.fit_logistic, features="gaussian", penalty=1e-3)
@@ -33,9 +34,18 @@ FITS = {
     "log_linear": functools.partial(cp.fit_log_linear, penalty=1e-3),
     "gaussian": cp.fit_gaussian,
     "discriminant": functools.partial(cp.fit_gaussian, shared=True),
+    "proportional": functools.partial(cp.fit_gaussian, proportional=True),
     "student": functools.partial(cp.fit_ratio, method="student"),
 }
 every = pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+GAUSSIAN = {
+    "linear": {"shared": True}, "proportional": {"proportional": True}, "independent": {"independent": True}, "all": {},
+}  # fmt: skip
+HELD = {
+    "linear": ("linear",), "proportional": ("proportional",), "independent": ("linear", "independent"),
+    "all": ("linear", "independent", "all"),
+}  # fmt: skip
+"""Which pairs of Gaussians each kind of tilts holds."""
 
 
 def gaussians(seed, n_target=80, n_train=120, d=2, shift=0.5):
@@ -281,6 +291,52 @@ def test_independent_gaussians_multiply_the_ratios_of_their_columns():
     np.testing.assert_allclose(cp.log_ratio(whole, train), parts, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize("multiple", [0.4, 2.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_gaussians_of_proportional_covariances_are_found(seed, multiple, correlated):
+    generator, rows, d = np.random.default_rng(seed), (1500, 2000), 3
+    root = np.linalg.cholesky(0.6 + 0.4 * np.eye(d)) if correlated else np.diag([0.5, 1.0, 3.0])
+    mean = np.array([0.5, -0.5, 0.2])
+    target, train, z = (generator.normal(size=(n, d)) for n in (*rows, 500))
+    target, train, x = (target + mean) @ root.T, np.sqrt(multiple) * train @ root.T, np.sqrt(multiple) * z @ root.T
+    truth = d / 2 * np.log(multiple) + np.sum(z**2 - (np.sqrt(multiple) * z - mean) ** 2, axis=1) / 2
+    model = cp.fit_gaussian(target=target, train=train, proportional=True)
+    # by columns a mean in each sample, a variance and, correlated, three covariances, and the multiple
+    parameters = 2 * d + d + 3 * correlated + 1
+    assert np.mean((cp.log_ratio(model, x) - truth) ** 2) < 5 * parameters / min(rows)
+    features = cp.linear_features(target=target, train=train)
+    found = proportional_covariances(xp, features, target, train)
+    assert not (found.independent and correlated)
+    shapes = (np.diag(np.var(v, axis=0)) if found.independent else np.cov(v.T) for v in (train, target))
+    volumes = [np.linalg.slogdet(shape)[1] for shape in shapes]
+    assert np.log(found.multiple) == pytest.approx(np.subtract(*volumes) / d, abs=4 / min(rows))
+    # a constant column says nothing, and correlated columns may be mixed
+    wider = (np.column_stack([v, np.full(len(v), 3.0)]) for v in (target, train))
+    again = cp.fit_gaussian(**dict(zip(("target", "train"), wider, strict=True)), proportional=True)
+    np.testing.assert_allclose(
+        cp.log_ratio(again, np.column_stack([x, np.full(len(x), 3.0)])), cp.log_ratio(model, x), atol=1e-9
+    )
+    if correlated:
+        turn = np.array([[1.0, 0.5, 0.0], [-0.3, 2.0, 0.1], [0.0, 0.2, 1.0]])
+        turned = cp.fit_gaussian(target=target @ turn, train=train @ turn, proportional=True)
+        np.testing.assert_allclose(cp.log_ratio(turned, x @ turn), cp.log_ratio(model, x), atol=1e-4)  # the ridge
+
+
+def test_correlations_of_proportional_covariances_must_be_worth_it():
+    kept = 0
+    for seed in range(20):
+        target, train = gaussians(seed, 400, 500, d=4)
+        kept += proportional_covariances(xp, cp.linear_features(target=target, train=train), target, train).independent
+    assert kept >= 14  # the six covariances that are not there fit by chance, and often by as little
+
+
+@pytest.mark.parametrize("other", ["shared", "independent"])
+def test_proportional_covariances_are_asked_for_alone(other):
+    with pytest.raises(ValueError, match="pass proportional alone"):
+        cp.fit_gaussian(target=np.eye(3), train=np.eye(3), proportional=True, **{other: True})
+
+
 def test_bumps_look_least_at_columns_that_do_not_differ():
     generator = np.random.default_rng(32)
     target, train = generator.normal(size=(300, 5)), generator.normal(size=(500, 5))
@@ -469,24 +525,24 @@ def test_the_ratio_and_its_inverse_agree_on_the_overlap(fit):
     ],
 )
 def test_tilts_are_the_relative_ratios_of_gaussians(fit, share):
-    target, train = gaussians(4, 300, 400)
+    target, train = gaussians(4, 300, 400, shift=1.0)
     units = np.array([1e-3, 20.0])
-    for count, tilts in enumerate(("linear", "independent", "all"), start=1):
+    for tilts, held in HELD.items():
         features = fit(target=target * units, train=train * units, tilts=tilts).features
-        found = cp.feature_map(features, train * units)[:, -count:]
-        for column, options in zip(found.T, ({"shared": True}, {"independent": True}, {})[:count], strict=True):
-            r = cp.ratio(cp.fit_gaussian(target=target, train=train, **options), train)
+        found = cp.feature_map(features, train * units)[:, -len(held) :]
+        for column, kind in zip(found.T, held, strict=True):
+            r = cp.ratio(cp.fit_gaussian(target=target, train=train, **GAUSSIAN[kind]), train)
             np.testing.assert_allclose(column, r / (share * r + 1 - share), rtol=1e-5)
-        assert features.tilts.shape[0] == count
+        assert features.tilts.shape[0] == len(held) and tilts_of(features) == tilts
 
 
 @pytest.mark.parametrize(("n_t", "n_s"), [(1, 200), (10, 200), (200, 10), (60, 300)])
 def test_tilts_of_few_rows_reach_no_more_than_their_number(n_t, n_s):
     target, train = gaussians(6, n_t, n_s)
-    features = cp.fit_kliep(target=target, train=train, bandwidth=1.0).features
+    features = cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts="linear").features
     assert float(features.share) == pytest.approx(1 / max(2, min(n_t, n_s)))
-    far = 1e3 * features.tilts[:1, 1:3] * features.scale  # where the linear one is largest
-    assert cp.feature_map(features, far)[0, -len(features.tilts)] == pytest.approx(1 / float(features.share))
+    far = 1e3 * features.tilts[:1, 1:3] * features.scale  # where it is largest
+    assert cp.feature_map(features, far)[0, -1] == pytest.approx(1 / float(features.share))
 
 
 @pytest.mark.parametrize(
@@ -589,21 +645,20 @@ def test_tilts_ask_for_rows():
     ):  # fmt: skip
         target, train = (np.random.default_rng(n).normal(size=(n, d)) for n in (n_t, n_s + 7))
         # variances and correlations that are worth their coefficients
-        target = 0.5 * target + 0.6 * target[:, :1]
+        target = (0.5 * target + 0.6 * target[:, :1]) * np.array([2.0, *[1.0] * (d - 1)])
         target, train = (np.column_stack([x, np.full(len(x), 3.0)]) for x in (target, train[:n_s]))
         tilts = cp.fit_kliep(target=target, train=train, bandwidth=1.0).features.tilts
         shapes.append(None if tilts is None else tilts.shape)
-    of_four = [(1, 6), (2, 21), (2, 21), (3, 21), None]
-    assert shapes == [None, (1, 4), (1, 4), (1, 4), (3, 10), (1, 5), (3, 15), *of_four]
+    of_four = [(1, 21), (2, 21), (2, 21), (3, 21), None]
+    assert shapes == [None, (1, 4), (1, 4), (1, 10), (3, 10), (1, 15), (3, 15), *of_four]
     assert cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts=False).features.tilts is None
     for fit in (
         functools.partial(f, bandwidth=1.0) for f in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=1.0))
     ):
         # asked for, they come with fewer rows as well
-        kinds = ("linear", "independent", "all")
-        shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in kinds]
-        assert shapes == [(1, 6), (2, 21), (3, 21)]
-        allowed = "True, False, 'linear', 'independent', 'all', 'student'"
+        shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in HELD]
+        assert shapes == [(1, 6), (1, 21), (2, 21), (3, 21)]
+        allowed = "True, False, 'linear', 'proportional', 'independent', 'all', 'student'"
         with pytest.raises(ValueError, match=f"tilts is 'both'; one of {allowed} is needed"):
             fit(target=target, train=train, tilts="both")
 
@@ -616,7 +671,17 @@ DRAWN = {
         {"linear"},
     ),
     "bounded": (lambda g, n: g.beta(2, 1, (n, 2)), lambda g, n: g.uniform(0, 1, (n, 2)), None),
-    "variances": (lambda g, n: g.normal(0.3, 1, (n, 5)), lambda g, n: g.normal(0, 1.5, (n, 5)), {"independent", "all"}),
+    "spread": (lambda g, n: g.normal(0.3, 1, (n, 5)), lambda g, n: g.normal(0, 1.5, (n, 5)), {"proportional"}),
+    "spread of correlated columns": (
+        lambda g, n: g.multivariate_normal([0.3, 0, 0], 0.4 * np.eye(3) + 0.6, n),
+        lambda g, n: g.multivariate_normal(np.zeros(3), 0.8 * np.eye(3) + 1.2, n),
+        {"proportional"},
+    ),
+    "variances": (
+        lambda g, n: g.normal(0.3, 1, (n, 4)),
+        lambda g, n: g.normal(0, [0.5, 1, 1, 2], (n, 4)),
+        {"independent", "all"},
+    ),
     "correlations": (
         lambda g, n: g.multivariate_normal(np.zeros(3), 0.4 * np.eye(3) + 0.6, n),
         lambda g, n: g.normal(0, 1, (n, 3)),
@@ -632,19 +697,19 @@ def test_tilts_are_those_whose_log_loss_is_worth_their_coefficients(name, seed):
     generator = np.random.default_rng(seed)
     target, train = (draw(generator, n).astype(float) for draw, n in zip(DRAWN[name][:2], (400, 500), strict=True))
     d = target.shape[1]
-    kinds = {"linear": {"shared": True}, "independent": {"independent": True}, "all": {}}
     losses = []
-    for options, count in zip(kinds.values(), (d, 2 * d, d + d * (d + 1) // 2), strict=True):
-        model = cp.fit_gaussian(target=target, train=train, **options)
+    for kind, count in zip(GAUSSIAN, (d, d + 1, 2 * d, d + d * (d + 1) // 2), strict=True):
+        model = cp.fit_gaussian(target=target, train=train, **GAUSSIAN[kind])
         odds = [cp.log_ratio(model, x) + np.log(400 / 500) for x in (target, train)]
         losses.append(np.logaddexp(0, -odds[0]).sum() + np.logaddexp(0, odds[1]).sum() + 1.5 * count)
     best = int(np.argmin(losses))
     assert np.sort(losses)[1] > losses[best] + 1e-6
-    assert DRAWN[name][2] is None or [*kinds][best] in DRAWN[name][2]
+    kind = [*GAUSSIAN][best]
+    assert DRAWN[name][2] is None or kind in DRAWN[name][2]
     for fit in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=0.1)):
         for data in ((target, train), (target[::-1] * 1e3 + 5, train[::-1] * 1e3 + 5)):
             features = fit(target=data[0], train=data[1], bandwidth=1.0).features
-            assert features.tilts.shape[0] == best + 1
+            assert tilts_of(features) == kind
 
 
 def sparse(seed, rows, columns=200):
@@ -732,7 +797,8 @@ def test_tilts_are_believed_less_for_each_of_their_coefficients():
 
     target, train = gaussians(3, 50, 80, d=4)
     bumps = cp.gaussian_features(target=target, train=train)
-    for kind, count in ((None, 0), ("linear", 4), ("independent", 8), ("all", 14), ("student", 8)):
+    counts = {None: 0, "linear": 4, "proportional": 5, "independent": 8, "all": 14, "student": 8}
+    for kind, count in counts.items():
         features = with_tilts(xp, bumps, target, train, 0.1, kind)
         assert optimism(xp, features, target, train, 0.3) == pytest.approx(count * 0.7**2 * (1 / 50 + 1 / 80))
 
@@ -1000,13 +1066,14 @@ def variance_of_refits(fit, x, draws=300):
         target, train = generator.normal(0.5, 0.8, (120, 2)), generator.normal(0, 1, (240, 2))
         model = fit(target=target, train=train)
         found.append(cp.log_ratio(model, x))
-        said.append(((cp.feature_map(model.features, x) @ noise_of(model, target, train).T) ** 2).sum(axis=1))
+        noise = noise_of(model, target, train, proportional="proportional" in getattr(fit, "keywords", {}))
+        said.append(((cp.feature_map(model.features, x) @ noise.T) ** 2).sum(axis=1))
     return np.var(found, axis=0), np.mean(said, axis=0)
 
 
-def noise_of(model, target, train):
+def noise_of(model, target, train, *, proportional):
     if model.method == "gaussian":
-        return gaussian_noise(xp, model, target, train, independent=False)
+        return gaussian_noise(xp, model, target, train, proportional=proportional)
     return logistic_noise(xp, model, target, train)
 
 
@@ -1015,6 +1082,7 @@ def noise_of(model, target, train):
     [
         cp.fit_gaussian,
         functools.partial(cp.fit_gaussian, shared=True),
+        functools.partial(cp.fit_gaussian, proportional=True),
         functools.partial(cp.fit_logistic, penalty=1e-3),
         functools.partial(cp.fit_logistic, penalty=0.3),
         functools.partial(cp.fit_logistic, features="quadratic", penalty=1e-2),
@@ -1136,12 +1204,12 @@ def test_shares_of_gaussians_go_to_the_pair_that_made_the_samples():
     plain, other = (generator.normal(size=(n, 3)) for n in (500, 400))
     pairs = {
         "one": plain, "discriminant": other + apart, "independent": other * np.array([1.5, 1.0, 0.7]),
-        "gaussian": other @ mixed.T,
+        "gaussian": other @ mixed.T, "proportional": 0.8 * other,
     }  # fmt: skip
     for name, target in pairs.items():
         shares = gaussian_shares(xp, target, plain, ("kliep", *pairs))
         whole = {"one": 1 - sum(shares.values()), **shares}
-        assert min(whole.values()) >= 0 and max(whole, key=whole.get) == name
+        assert min(whole.values()) >= -len(pairs) * np.finfo(float).eps and max(whole, key=whole.get) == name
         unit = np.array([1e-3, 1.0, 1e4])
         scaled = (np.column_stack([x * unit + 5, np.ones(len(x))]) for x in (target, plain))
         moved = gaussian_shares(xp, *scaled, pairs)
@@ -1151,12 +1219,12 @@ def test_shares_of_gaussians_go_to_the_pair_that_made_the_samples():
 
 def test_equal_gaussian_samples_have_a_ratio_of_one():
     same = np.random.default_rng(0).normal(size=(400, 8))
-    assert gaussian_shares(xp, same, same, ["discriminant", "gaussian", "independent"]) == {}
+    assert gaussian_shares(xp, same, same, ["discriminant", "gaussian", "independent", "proportional"]) == {}
     np.testing.assert_array_equal(cp.ratio(cp.fit_ratio(target=same, train=same), same), 1.0)
 
 
 def test_few_gaussian_rows_beside_many_get_a_discriminant():
-    own = {"gaussian", "independent", "student"}
+    own = {"gaussian", "independent", "proportional", "student"}
     generator = np.random.default_rng(0)
     target, train, x = generator.normal(0.6, 1, (20, 3)), *(generator.normal(size=(n, 3)) for n in (1000, 4000))
     model = cp.fit_ratio(target=target, train=train)

@@ -14,6 +14,7 @@ from .features import Blocks, Features, blocks_of, linear_features, mapped
 from .grids import amounts, bandwidths, best_of, bumps_at, grid, with_bandwidth
 from .model import Ratio
 from .newton import minimise
+from .probability import softplus
 from .samples import draw, samples, squares, warn_disjoint, whole
 
 __all__ = ["fit_logistic"]
@@ -293,8 +294,3 @@ def _leave_one_out(xp: Any, shards: _Shards, hessian: Array, theta: Array) -> fl
 def _sigmoid(xp: Any, eta: Array) -> Array:
     small = xp.exp(-xp.abs(eta))
     return xp.where(eta >= 0, 1 / (1 + small), small / (1 + small))
-
-
-def softplus(xp: Any, eta: Array) -> Array:
-    """Return log(1 + e^eta)."""
-    return xp.maximum(eta, xp.zeros_like(eta)) + xp.log1p(xp.exp(-xp.abs(eta)))

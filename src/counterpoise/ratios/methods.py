@@ -12,11 +12,12 @@ from .features import Features, linear_features
 from .gaussian import FEW, fit_gaussian, gaussian_noise
 from .grids import best_of, grid
 from .kliep import fit_kliep
-from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path, softplus
+from .logistic import PENALTIES, fit_logistic, logistic_noise, penalty_path
 from .model import Ratio, log_ratio
+from .probability import log_losses
 from .samples import number_of_folds, relevance, samples, split_both
 from .student import fit_student, has_heavy_tails
-from .tilts import GAUSSIANS, Tilts
+from .tilts import tilts_of
 from .ulsif import fit_ulsif
 
 Fit = Callable[..., Ratio]
@@ -70,12 +71,6 @@ def _held_out_losses(xp: Any, target: Array, train: Array, folds: int, seed: int
     return [loss if math.isfinite(loss) else math.inf for loss in losses]
 
 
-def log_losses(xp: Any, at_target: Array, at_train: Array, target: Array, train: Array) -> Array:
-    """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
-    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
-    return softplus(xp, xp.concat([-(at_target + offset), at_train + offset], axis=0))
-
-
 def _alone(model: Ratio) -> Ratio:
     """Return the average of one model."""
     share = (model.gap * 0 + 1.0)[None]
@@ -86,6 +81,7 @@ METHODS: dict[str, Fit] = {
     "discriminant": partial(fit_gaussian, shared=True),
     "gaussian": fit_gaussian,
     "independent": partial(fit_gaussian, independent=True),
+    "proportional": partial(fit_gaussian, proportional=True),
     "student": fit_student,
     "logistic": _fit_logistic,
     "quadratic": partial(fit_logistic, features="quadratic"),
@@ -94,7 +90,7 @@ METHODS: dict[str, Fit] = {
     "rulsif": _fit_rulsif,
     "kliep": fit_kliep,
 }
-MOMENTS = ("discriminant", "gaussian", "independent", "student")
+MOMENTS = ("discriminant", "gaussian", "independent", "proportional", "student")
 """Gaussians and Student's t: methods without a penalty to choose."""
 BUMPS = ("kernel", "ulsif", "rulsif", "kliep")
 """Methods that sum bumps."""
@@ -142,23 +138,18 @@ def hyper_parameters(name: str, model: Ratio, seed: int) -> dict[str, Any]:
     if name != "kliep":
         options["penalty"] = float(model.penalty)
     if name in ("ulsif", "rulsif", "kliep"):
-        options["tilts"] = _kind_of_tilts(model.features)
+        options["tilts"] = (model.features and tilts_of(model.features)) or False
     if model.features is not None and model.features.kind == "gaussian":
         options["bandwidth"] = float(model.features.bandwidth)
     return options
-
-
-def _kind_of_tilts(features: Features | None) -> bool | Tilts:
-    if features is None or features.share is None:
-        return False
-    return "student" if features.tilts is None else GAUSSIANS[int(features.tilts.shape[0]) - 1]
 
 
 def doubted(name: str, model: Ratio, target: Array, train: Array) -> Ratio:
     """Return the model as an average counts it: with the sampling variance of log r, where that has a closed form."""
     xp, target, train = samples(target, train)
     if name in MOMENTS and name != "student":
-        noise = gaussian_noise(xp, model, target, train, independent=name == "independent")
+        of = {} if name in ("discriminant", "gaussian") else {name: True}
+        noise = gaussian_noise(xp, model, target, train, **of)
     elif name in ("logistic", "kernel"):
         noise = logistic_noise(xp, model, target, train)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 from .. import _xp
 from .._types import Array
 from .features import linear_features
-from .gaussian import both_moments
+from .gaussian import both_moments, proportional_covariances
 from .samples import draw, squares
 
 KURTOSIS = 2.0
@@ -91,11 +91,15 @@ def gaussian_shares(xp: Any, target: Array, train: Array, names: Iterable[str]) 
     of_t, of_s = t.covariance + lift, s.covariance + lift
     one = pooled + apart[:, None] * apart[None, :] * (t.rows * s.rows / rows**2)
     fixed = round(float(xp.sum(free)))
+    found = proportional_covariances(xp, features, target, train)
+    of_shape = _aic(xp, found.covariance, rows, fixed, means=2, diagonal=found.independent)
+    of_multiple = s.rows * (int(pooled.shape[0]) - fixed) * float(xp.log(found.multiple)) + 2.0
     amounts = {
         "one": min(_aic(xp, one, rows, fixed), _aic(xp, one, rows, fixed, diagonal=True)),
         "discriminant": min(
             _aic(xp, pooled, rows, fixed, means=2), _aic(xp, pooled, rows, fixed, means=2, diagonal=True)
         ),
+        "proportional": of_shape + of_multiple,
         "gaussian": _aic(xp, of_t, t.rows, fixed) + _aic(xp, of_s, s.rows, fixed),
         "independent": _aic(xp, of_t, t.rows, fixed, diagonal=True) + _aic(xp, of_s, s.rows, fixed, diagonal=True),
     }

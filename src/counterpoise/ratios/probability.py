@@ -234,3 +234,14 @@ def _checked(target_share: float, other_shares: Sequence[float], sources: int) -
 def _row(xp: Any, numbers: list[float], like: Array) -> Array:
     """Return the numbers in the dtype and on the device of ``like``, without a float64 on the way."""
     return xp.stack([xp.zeros_like(like[..., 0]) + number for number in numbers], axis=-1)
+
+
+def log_losses(xp: Any, at_target: Array, at_train: Array, target: Array, train: Array) -> Array:
+    """Log loss of each row, the target's first, for the classifier of log-odds log r + log n_t/n_s."""
+    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
+    return softplus(xp, xp.concat([-(at_target + offset), at_train + offset], axis=0))
+
+
+def softplus(xp: Any, eta: Array) -> Array:
+    """Return log(1 + e^eta)."""
+    return xp.maximum(eta, xp.zeros_like(eta)) + xp.log1p(xp.exp(-xp.abs(eta)))

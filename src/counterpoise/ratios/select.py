@@ -11,9 +11,10 @@ from ..diagnostics import two_sample_auc
 from .cross import cross_fit
 from .features import linear_features
 from .gaussian import FEW
-from .methods import BUMPS, FOLDED, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters, log_losses
+from .methods import BUMPS, FOLDED, METHODS, MOMENTS, compared, doubted, fitted, hyper_parameters
 from .model import LEAST, Comparison, Ratio
 from .normality import gaussian_shares, look_gaussian
+from .probability import log_losses
 from .samples import APART, hardly_overlap, number_of_folds, quiet, samples, warn, whole
 from .ulsif import RELATIVE
 
@@ -45,6 +46,7 @@ def fit_ratio(
         "discriminant",
         "gaussian",
         "independent",
+        "proportional",
         "student",
         "logistic",
         "quadratic",
@@ -62,7 +64,7 @@ def fit_ratio(
     the held-out log losses. They are averaged in log r, with shares that fall with e^(−z²), z being the standard errors
     by which a method is behind the best one; those behind by more than 1.7 have none. Half of the average is by that
     loss, half by the squared loss of the relative ratio at α = 0.3, which ratios that are too large cost more. Where
-    Gaussians or Student's t (the first four methods) are among them, they and logistic regression get a part of that
+    Gaussians or Student's t (the first five methods) are among them, they and logistic regression get a part of that
     alone, half if one of them is the best: sums of bumps are as good where rows are, but not beyond, where the largest
     ratios are. Student's t takes the place of Gaussians where a column's tails are heavier. Of Gaussians and logistic
     regression log r counts as (log r)|log r|/(|log r| + v), v its sampling variance: what may be large by chance is
@@ -85,15 +87,16 @@ def fit_ratio(
     train : array, shape (n_train, d)
         Training samples, the denominator.
     method : {"auto", "discriminant", "gaussian", ..., "kernel", "ulsif", "rulsif", "kliep"}
-        One method, or the choice among all but ``"quadratic"``. ``"student"`` has independent Student's t in columns
+        One method, or the choice among all but ``"quadratic"``. ``"discriminant"`` to ``"proportional"`` are what
+        `fit_gaussian` has of Gaussians; ``"student"`` has independent Student's t in columns
         whose tails ask for it, Gaussians in others: the columns of the samples, or those in which both scatter matrices
         are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of ``"logistic"``
         bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`, and is chosen
         by folds that find these columns anew, whose log losses are its scores.
-        Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
-        outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"`` where both are so, where
-        fewer than 50 are training rows, or features outnumber half of all rows; and ``"kernel"`` where the two samples
-        together have fewer than 1,000. Samples that look Gaussian need no 50 rows.
+        Left out of the choice are ``"gaussian"``, ``"independent"``, ``"proportional"`` and ``"student"`` where
+        products of two features outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"``
+        where both are so, where fewer than 50 are training rows, or features outnumber half of all rows; and
+        ``"kernel"`` where the two samples together have fewer than 1,000. Samples that look Gaussian need no 50 rows.
     folds : int, optional
         Of the comparison, or of the choice of a penalty by ``"logistic"`` or of a bandwidth by ``"kliep"``; default 5,
         or the size of the smaller sample if that is less. The other methods have none.

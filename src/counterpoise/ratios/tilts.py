@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, NamedTuple, get_args
 
+from .. import _xp
 from .._types import Array
 from .features import Features, tilt_logs
-from .gaussian import FEW, both_moments, own_covariances, shared_covariance
-from .logistic import in_effect, penalty_path, softplus
+from .gaussian import FEW, WORTH, both_moments, own_covariances, proportional_covariances, shared_covariance
+from .logistic import in_effect, penalty_path
 from .model import Ratio
+from .probability import log_losses
 from .samples import location_and_spread, varying
 from .student import has_heavy_tails, student_tails
 
-Tilts = Literal["linear", "independent", "all", "student"]
-GAUSSIANS: tuple[Tilts, ...] = ("linear", "independent", "all")
-"""Tilts of Gaussians; each kind holds those before it."""
+Tilts = Literal["linear", "proportional", "independent", "all", "student"]
+HOLDS: dict[Tilts, tuple[Tilts, ...]] = {
+    "linear": ("linear",),
+    "proportional": ("proportional",),
+    "independent": ("linear", "independent"),
+    "all": ("linear", "independent", "all"),
+}
+"""Tilts of Gaussians, from few coefficients to many, and which of them come with each."""
 ROWS = 40
-"""Rows of both samples that a linear tilt needs for each column; and what the ridge of one is worth."""
+"""Rows of both samples that a linear or proportional tilt needs for each column; and what a ridge is worth."""
 ROWS_INDEPENDENT, ROWS_ALL = 30, 20
-"""The same for each coefficient of the others, which must also show that they are worth it."""
-WORTH = 1.5
-"""Nats of log loss that each coefficient more must be worth."""
+"""The same for each coefficient of independent Gaussians and of any two, which must also be worth it."""
 FEW_COLUMNS = 10
 """Most columns for which a linear tilt alone is that of Gaussians; a covariance of more fits its own rows too well."""
 BOUNDED, LOOSE = 0.1, 0.01
@@ -40,9 +45,10 @@ def kind_of_tilts(
 ) -> Tilts | None:
     """Return what tilts bumps get: those that are wanted, or what the rows allow and their tails ask for.
 
-    A linear one asks for forty rows of both samples for each column, constant columns aside. Independent Gaussians ask
-    for thirty for each coefficient, any two for twenty, both for fifty of each sample, and to be worth it. A linear
-    tilt of many columns needs fifty of each as well, but otherwise what is ``asked``.
+    A linear or proportional one asks for forty rows of both samples for each column, constant columns aside,
+    independent Gaussians for thirty for each coefficient, any two for twenty; all but the linear one for fifty of each
+    sample, and to be worth it. A linear tilt of many columns needs fifty of each as well, but otherwise what is
+    ``asked``.
     """
     allowed = (True, False, *get_args(Tilts))
     if wanted not in allowed:
@@ -56,35 +62,37 @@ def kind_of_tilts(
         return wanted
     if has_heavy_tails(xp, target, train):
         return "student"
-    few, rows, products = min(n_t, n_s) < FEW, n_t + n_s, vary * (vary + 1) // 2
-    counts = vary, 2 * vary, vary + products
+    few, rows = min(n_t, n_s) < FEW, n_t + n_s
     if rows >= ROWS * vary:
-        kinds = 1
-        if not few and rows >= ROWS_INDEPENDENT * counts[1]:
-            kinds = 3 if rows >= max(ROWS_ALL * counts[2], d * (d + 1) // 2) else 2
-        return _worth(xp, features, target, train, counts[:kinds])
+        return _worth(xp, features, target, train, vary, () if few else _enough_for(rows, vary, d))
     if few or d <= FEW_COLUMNS or rows < asked.columns * vary:
         return None
     return "linear" if rows >= asked.in_effect * _in_effect(xp, features, target, train) else None
 
 
 def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: float, kind: Tilts | None) -> Features:
-    """Add log ratios to bumps: a linear one; those of two or three pairs of Gaussians; or that of Student's t.
+    """Add log ratios to bumps, those of one pair of Gaussians or more, or that of Student's t.
 
     ``share`` is β of their relative ratios.
     """
     if kind is None:
         return features
+    beta = features.bandwidth * 0 + share
     if kind == "student":
-        tails = student_tails(xp, features, target, train)
-        return features._replace(tails=tails, share=features.bandwidth * 0 + share)
-    tilts = _linear(xp, features, target, train)[None, :]
-    if kind != "linear":
-        which, moments = (True,) if kind == "independent" else (True, False), both_moments(xp, features, target, train)
-        found = [own_covariances(xp, *moments, independent=independent) for independent in which]
-        padded = xp.concat([tilts[0, :], xp.zeros_like(found[0][int(tilts.shape[1]) :])], axis=0)
-        tilts = xp.stack([padded, *found])
-    return features._replace(tilts=tilts, share=features.bandwidth * 0 + share)
+        return features._replace(tails=student_tails(xp, features, target, train), share=beta)
+    return features._replace(tilts=_log_ratios(xp, features, target, train, HOLDS[kind]), share=beta)
+
+
+def tilts_of(features: Features) -> Tilts | None:
+    """Say which tilts bumps have: a single one that is not linear is the proportional one."""
+    if features.share is None:
+        return None
+    if features.tilts is None:
+        return "student"
+    held, width = (int(size) for size in features.tilts.shape)
+    if held == 1:
+        return "linear" if width == 1 + int(features.shift.shape[0]) else "proportional"
+    return "independent" if held == 2 else "all"
 
 
 def with_bounded_tilts(
@@ -113,35 +121,58 @@ def optimism(xp: Any, features: Features, target: Array, train: Array, beta: flo
     Each of their coefficients (of a ridge: of those in effect) gains ½(1 − β)²(1/n_t + 1/n_s) on the rows that it was
     fitted to, and costs as much on others.
     """
-    if features.share is None:
+    kind, d = tilts_of(features), int(target.shape[1])
+    if kind is None:
         return 0.0
-    d = int(target.shape[1])
-    if features.tilts is None:
-        coefficients = 2.0 * d
-    elif int(features.tilts.shape[0]) == 1 and d > FEW_COLUMNS:
+    if kind == "linear" and d > FEW_COLUMNS:
         coefficients = _in_effect(xp, features, target, train)
-    elif int(features.tilts.shape[0]) == 2:
-        coefficients = 2.0 * d
     else:
-        coefficients = int(features.tilts.shape[1]) - 1.0
+        coefficients = float(_coefficients(kind, d))
     return coefficients * (1 - beta) ** 2 * (1 / int(target.shape[0]) + 1 / int(train.shape[0]))
 
 
-def _worth(xp: Any, features: Features, target: Array, train: Array, counts: tuple[int, ...]) -> Tilts:
-    """Return the kind, of as many as have counts, whose log loss as a classifier is least, its coefficients charged.
+def _coefficients(kind: Tilts, columns: int) -> int:
+    products = columns * (columns + 1) // 2
+    return {"linear": columns, "proportional": columns + 1, "all": columns + products}.get(kind, 2 * columns)
+
+
+def _enough_for(rows: int, vary: int, d: int) -> tuple[Tilts, ...]:
+    """Name the tilts beside the linear one that so many rows allow; of one column any two are proportional."""
+    if vary == 1 or rows < ROWS_INDEPENDENT * _coefficients("independent", vary):
+        return ("proportional",)
+    if rows < max(ROWS_ALL * _coefficients("all", vary), d * (d + 1) // 2):
+        return ("proportional", "independent")
+    return ("proportional", "independent", "all")
+
+
+def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, others: tuple[Tilts, ...]) -> Tilts:
+    """Return the kind whose log loss as a classifier is least, its coefficients charged, the linear one among them.
 
     Gaussians that do not fit, as of counts or categories, are worse than a linear tilt and would mislead the weights.
     """
-    if len(counts) == 1:
+    if not others:
         return "linear"
-    offered = with_tilts(xp, features, target, train, BOUNDED, GAUSSIANS[len(counts) - 1])
-    offset = math.log(int(target.shape[0])) - math.log(int(train.shape[0]))
-    losses = [WORTH * count for count in counts]
-    for x, sign in ((target, -1.0), (train, 1.0)):
-        for logs in tilt_logs(xp, offered, x):
-            found = xp.sum(softplus(xp, sign * (logs + offset)), axis=0)
-            losses = [loss + float(found[k]) for k, loss in enumerate(losses)]
-    return GAUSSIANS[losses.index(min(losses))]
+    kinds: tuple[Tilts, ...] = ("linear", *others)
+    offered = features._replace(tilts=_log_ratios(xp, features, target, train, kinds))
+    at_t, at_s = (xp.concat([*tilt_logs(xp, offered, x)], axis=0) for x in (target, train))
+    found = xp.sum(log_losses(xp, at_t, at_s, target, train), axis=0)
+    losses = [float(found[k]) + WORTH * _coefficients(kind, vary) for k, kind in enumerate(kinds)]
+    return kinds[losses.index(min(losses))]
+
+
+def _log_ratios(xp: Any, features: Features, target: Array, train: Array, kinds: tuple[Tilts, ...]) -> Array:
+    """Coefficients of these kinds of Gaussians, a row each, over 1 and z, or if one needs them products of two."""
+    moments, found = both_moments(xp, features, target, train), []
+    for kind in kinds:
+        if kind == "linear":
+            found.append(_linear(xp, features, target, train))
+        elif kind == "proportional":
+            found.append(proportional_covariances(xp, features, target, train).coefficients)
+        else:
+            found.append(own_covariances(xp, *moments, independent=kind == "independent"))
+    width = max(int(row.shape[0]) for row in found)
+    padding = xp.zeros((width,), dtype=found[0].dtype, device=_xp.device(found[0]))
+    return xp.stack([xp.concat([row, padding[int(row.shape[0]) :]], axis=0) for row in found])
 
 
 def _linear(xp: Any, features: Features, target: Array, train: Array) -> Array:

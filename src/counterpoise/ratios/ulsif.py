@@ -65,7 +65,7 @@ def fit_ulsif(
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "independent", "all", "student"}
+    tilts : bool or {"linear", "proportional", "independent", "all", "student"}
         Whether default features hold, beside bumps, ratios of Gaussians or Student's t, each as p/(βp + (1 − β)q);
         which, and with how many rows, is as in `fit_kliep`, but that the linear one of more than ten columns asks for
         twenty rows for each coefficient in effect and four for each column, 25 if α < 0.1. β is α, and at least 0.1, or
