@@ -151,10 +151,34 @@ MUTANTS = {
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
     "tilts of Gaussians whatever they are worth": (
         "ratios/tilts.py",
-        "return GAUSSIANS[losses.index(min(losses))]",
-        "return GAUSSIANS[len(counts) - 1]",
+        "return min(losses, key=losses.__getitem__)",
+        "return kinds[-1]",
     ),
-    "coefficients of tilts for nothing": ("ratios/tilts.py", "WORTH = 1.5", "WORTH = 0.0"),
+    "a proportional tilt of other samples": ("ratios/tilts.py", "not look_gaussian(xp, target, train)", "False"),
+    "a proportional tilt of one column": ("ratios/tilts.py", "if vary > 1 and d", "if d"),
+    "a proportional tilt of many columns": ("ratios/tilts.py", "vary > 1 and d <= FEW_COLUMNS", "vary > 1"),
+    "correlations of proportional covariances for nothing": (
+        "ratios/gaussian.py",
+        "losses[1] + WORTH < losses[0]",
+        "losses[1] < losses[0]",
+    ),
+    "a multiple of the variance of constants": (
+        "ratios/gaussian.py",
+        "multiple * shape + free",
+        "multiple * covariance",
+    ),
+    "a multiple of volumes": (
+        "ratios/gaussian.py",
+        "(log_volumes[1] - log_volumes[0]) / varying",
+        "log_volumes[1] - log_volumes[0]",
+    ),
+    "no doubt of the multiple": ("ratios/gaussian.py", "(1 / t.rows + 1 / s.rows) / (2 * d)", "0.0 / (2 * d)"),
+    "proportional covariances whatever samples look like": (
+        "ratios/methods.py",
+        "formed and d > 1 and",
+        "d > 1 and",
+    ),
+    "coefficients of tilts for nothing": ("ratios/gaussian.py", "WORTH = 1.5", "WORTH = 0.0"),
     "tilts of few rows": (
         "ratios/tilts.py",
         "ROWS_INDEPENDENT, ROWS_ALL = 30, 20",
@@ -231,7 +255,7 @@ MUTANTS = {
     "tilts counted by columns": (
         "ratios/tilts.py",
         "coefficients = _in_effect(xp, features, target, train)",
-        "coefficients = int(features.tilts.shape[1]) - 1.0",
+        "coefficients = float(_coefficients(kind, d))",
     ),
     "few rows given a covariance": ("ratios/methods.py", "shared = few or wide", "shared = wide"),
     "few training rows given a Gaussian": ("ratios/methods.py", "(n_s < FEW or wide)", "wide"),
@@ -271,8 +295,8 @@ MUTANTS = {
     ),
     "fewer tilts in folds": (
         "ratios/methods.py",
-        "GAUSSIANS[int(features.tilts.shape[0]) - 1]",
-        "GAUSSIANS[0]",
+        "(model.features and tilts_of(model.features)) or False",
+        '"linear"',
     ),
     "a grid read twice": (
         "ratios/grids.py",

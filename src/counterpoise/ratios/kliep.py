@@ -71,10 +71,11 @@ def fit_kliep(
         than a Gaussian's, symmetric and without ties. The first two ask for forty rows of both samples for each
         column, the third for thirty for each of its coefficients, the fourth for twenty; all but the first for fifty of
         each sample, and for a nat and a half of log loss, as a classifier of the two samples, for each coefficient more
-        than one before it has. The first is that of logistic regression where there are more than ten
-        columns: its ridge is worth forty rows, and with fifty of each sample it asks for ten for each coefficient in
-        effect. ``"linear"`` and ``"proportional"`` have one of these, ``"independent"`` has the first as well,
-        ``"all"`` these two and the fourth, ``"student"`` that of Student's t with fewer rows as well.
+        than one before it has; the second for samples of two to ten columns that look Gaussian (see `fit_ratio`). The
+        first is that of logistic regression where there are more than ten columns: its ridge is worth forty rows, and
+        with fifty of each sample it asks for ten for each coefficient in effect. ``"linear"`` and ``"proportional"``
+        have one of these, ``"independent"`` has the first as well, ``"all"`` these two and the fourth, ``"student"``
+        that of Student's t with fewer rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
         less. It holds out both samples, with bumps at held-out rows, and scores by minus the Donsker-Varadhan bound,

@@ -105,8 +105,9 @@ SHARE = 0.25
 def compared(xp: Any, target: Array, train: Array, *, formed: bool) -> list[str]:
     """Name the methods that so many rows allow, Student's t in place of Gaussians where tails are heavy.
 
-    Samples that look Gaussian (``formed``) need fewer rows for Gaussians, and have no heavy tails. Else few target rows
-    have a mean, but no covariance of their own; few training rows have neither: ratios are largest where they lack.
+    Samples that look Gaussian (``formed``) need fewer rows for Gaussians, may have proportional covariances if neither
+    is small, and no heavy tails. Else few target rows have a mean, but no covariance of their own; few training rows
+    have neither: ratios are largest where they lack.
     """
     n_t, n_s, d = int(target.shape[0]), int(train.shape[0]), int(target.shape[1])
     few, wide = min(n_t, n_s) < FEW and not formed, d * (d + 1) / 2 > SHARE * (n_t + n_s)
@@ -114,6 +115,7 @@ def compared(xp: Any, target: Array, train: Array, *, formed: bool) -> list[str]
     shared = few or wide
     without = {"quadratic", *(MOMENTS if none else MOMENTS[1:] if shared else ())}
     without |= {"kernel"} if n_t + n_s < MANY else set()
+    without |= set() if formed and d > 1 and min(n_t, n_s) >= FEW else {"proportional"}  # in one column any two are
     heavy = not (none or shared or formed) and has_heavy_tails(xp, target, train)
     without |= set(MOMENTS) - {"student"} if heavy else {"student"}
     return [name for name in METHODS if name not in without]

@@ -93,10 +93,11 @@ def fit_ratio(
         are diagonal. ``"rulsif"`` is the p/q that the relative ratio at α = 0.1 implies; the ridge of ``"logistic"``
         bears most on columns in which the samples hardly differ, as distances do in `gaussian_features`, and is chosen
         by folds that find these columns anew, whose log losses are its scores.
-        Left out of the choice are ``"gaussian"``, ``"independent"``, ``"proportional"`` and ``"student"`` where
-        products of two features outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"``
-        where both are so, where fewer than 50 are training rows, or features outnumber half of all rows; and
-        ``"kernel"`` where the two samples together have fewer than 1,000. Samples that look Gaussian need no 50 rows.
+        Left out of the choice are ``"gaussian"``, ``"independent"`` and ``"student"`` where products of two features
+        outnumber a quarter of the rows or a sample has fewer than 50 rows; ``"discriminant"`` where both are so, where
+        fewer than 50 are training rows, or features outnumber half of all rows; ``"kernel"`` where the two samples
+        together have fewer than 1,000; and ``"proportional"`` where they do not look Gaussian, or one has fewer than 50
+        rows. The others need no 50 rows where samples look Gaussian.
     folds : int, optional
         Of the comparison, or of the choice of a penalty by ``"logistic"`` or of a bandwidth by ``"kliep"``; default 5,
         or the size of the smaller sample if that is less. The other methods have none.

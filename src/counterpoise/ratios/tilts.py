@@ -11,6 +11,7 @@ from .features import Features, tilt_logs
 from .gaussian import FEW, WORTH, both_moments, own_covariances, proportional_covariances, shared_covariance
 from .logistic import in_effect, penalty_path
 from .model import Ratio
+from .normality import look_gaussian
 from .probability import log_losses
 from .samples import location_and_spread, varying
 from .student import has_heavy_tails, student_tails
@@ -47,8 +48,8 @@ def kind_of_tilts(
 
     A linear or proportional one asks for forty rows of both samples for each column, constant columns aside,
     independent Gaussians for thirty for each coefficient, any two for twenty; all but the linear one for fifty of each
-    sample, and to be worth it. A linear tilt of many columns needs fifty of each as well, but otherwise what is
-    ``asked``.
+    sample, and to be worth it; the proportional one for samples of at most ten columns that look Gaussian. A linear
+    tilt of many columns needs fifty of each as well, but otherwise what is ``asked``.
     """
     allowed = (True, False, *get_args(Tilts))
     if wanted not in allowed:
@@ -138,17 +139,19 @@ def _coefficients(kind: Tilts, columns: int) -> int:
 
 def _enough_for(rows: int, vary: int, d: int) -> tuple[Tilts, ...]:
     """Name the tilts beside the linear one that so many rows allow; of one column any two are proportional."""
-    if vary == 1 or rows < ROWS_INDEPENDENT * _coefficients("independent", vary):
-        return ("proportional",)
-    if rows < max(ROWS_ALL * _coefficients("all", vary), d * (d + 1) // 2):
-        return ("proportional", "independent")
-    return ("proportional", "independent", "all")
+    found: list[Tilts] = ["proportional"] if vary > 1 and d <= FEW_COLUMNS else []
+    if rows >= ROWS_INDEPENDENT * _coefficients("independent", vary):
+        found.append("independent")
+        if rows >= max(ROWS_ALL * _coefficients("all", vary), d * (d + 1) // 2):
+            found.append("all")
+    return tuple(found)
 
 
 def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, others: tuple[Tilts, ...]) -> Tilts:
     """Return the kind whose log loss as a classifier is least, its coefficients charged, the linear one among them.
 
     Gaussians that do not fit, as of counts or categories, are worse than a linear tilt and would mislead the weights.
+    A proportional one stands alone, so that it must be what made the samples.
     """
     if not others:
         return "linear"
@@ -156,8 +159,11 @@ def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, 
     offered = features._replace(tilts=_log_ratios(xp, features, target, train, kinds))
     at_t, at_s = (xp.concat([*tilt_logs(xp, offered, x)], axis=0) for x in (target, train))
     found = xp.sum(log_losses(xp, at_t, at_s, target, train), axis=0)
-    losses = [float(found[k]) + WORTH * _coefficients(kind, vary) for k, kind in enumerate(kinds)]
-    return kinds[losses.index(min(losses))]
+    losses = {kind: float(found[k]) + WORTH * _coefficients(kind, vary) for k, kind in enumerate(kinds)}
+    best = min(losses, key=losses.__getitem__)
+    if best == "proportional" and not look_gaussian(xp, target, train):
+        del losses[best]
+    return min(losses, key=losses.__getitem__)
 
 
 def _log_ratios(xp: Any, features: Features, target: Array, train: Array, kinds: tuple[Tilts, ...]) -> Array:
