@@ -352,17 +352,9 @@ def _ratios(fit, **options):
 
 
 METHODS = [
-    "discriminant",
-    "gaussian",
-    "independent",
-    "proportional",
-    "logistic",
-    "quadratic",
-    "kernel",
-    "ulsif",
-    "rulsif",
+    "discriminant", "gaussian", "independent", "proportional", "logistic", "quadratic", "kernel", "ulsif", "rulsif",
     "kliep",
-]
+]  # fmt: skip
 RATIOS = {
     "fit_ulsif": _ratios(cp.fit_ulsif),
     "fit_ulsif relative": _ratios(cp.fit_ulsif, alpha=0.5),
