@@ -219,7 +219,7 @@ MUTANTS = {
         "if float(gap) <= eps**0.375:",
         "if float(gap) >= 0:",
     ),
-    "determinants forgotten": ("ratios/gaussian.py", "xp.linalg.slogdet(covariance)[1]", "0.0"),
+    "determinants forgotten": ("ratios/gaussian.py", "+ xp.linalg.slogdet(covariance)[1]", "+ 0.0"),
     "rows out of order": (
         "ratios/cross.py",
         "xp.argsort(xp.concat(list(rows), axis=0))",
