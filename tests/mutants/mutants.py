@@ -255,7 +255,7 @@ MUTANTS = {
     "tilts counted by columns": (
         "ratios/tilts.py",
         "coefficients = _in_effect(xp, features, target, train)",
-        "coefficients = float(_coefficients(kind, d))",
+        "coefficients = float(_count(kind, d))",
     ),
     "few rows given a covariance": ("ratios/methods.py", "shared = few or wide", "shared = wide"),
     "few training rows given a Gaussian": ("ratios/methods.py", "(n_s < FEW or wide)", "wide"),

@@ -128,11 +128,11 @@ def optimism(xp: Any, features: Features, target: Array, train: Array, beta: flo
     if kind == "linear" and d > FEW_COLUMNS:
         coefficients = _in_effect(xp, features, target, train)
     else:
-        coefficients = float(_coefficients(kind, d))
+        coefficients = float(_count(kind, d))
     return coefficients * (1 - beta) ** 2 * (1 / int(target.shape[0]) + 1 / int(train.shape[0]))
 
 
-def _coefficients(kind: Tilts, columns: int) -> int:
+def _count(kind: Tilts, columns: int) -> int:
     products = columns * (columns + 1) // 2
     return {"linear": columns, "proportional": columns + 1, "all": columns + products}.get(kind, 2 * columns)
 
@@ -140,9 +140,9 @@ def _coefficients(kind: Tilts, columns: int) -> int:
 def _enough_for(rows: int, vary: int, d: int) -> tuple[Tilts, ...]:
     """Name the tilts beside the linear one that so many rows allow; of one column any two are proportional."""
     found: list[Tilts] = ["proportional"] if vary > 1 and d <= FEW_COLUMNS else []
-    if rows >= ROWS_INDEPENDENT * _coefficients("independent", vary):
+    if rows >= ROWS_INDEPENDENT * _count("independent", vary):
         found.append("independent")
-        if rows >= max(ROWS_ALL * _coefficients("all", vary), d * (d + 1) // 2):
+        if rows >= max(ROWS_ALL * _count("all", vary), d * (d + 1) // 2):
             found.append("all")
     return tuple(found)
 
@@ -159,7 +159,7 @@ def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, 
     offered = features._replace(tilts=_log_ratios(xp, features, target, train, kinds))
     at_t, at_s = (xp.concat([*tilt_logs(xp, offered, x)], axis=0) for x in (target, train))
     found = xp.sum(log_losses(xp, at_t, at_s, target, train), axis=0)
-    losses = {kind: float(found[k]) + WORTH * _coefficients(kind, vary) for k, kind in enumerate(kinds)}
+    losses = {kind: float(found[k]) + WORTH * _count(kind, vary) for k, kind in enumerate(kinds)}
     best = min(losses, key=losses.__getitem__)
     if best == "proportional" and not look_gaussian(xp, target, train):
         del losses[best]
