@@ -34,7 +34,7 @@ def device():
     from triton.runtime import driver
 
     from counterpoise.kernels import _launch, _seen
-    from counterpoise.kernels._triton import call, direct
+    from counterpoise.kernels._triton import call, direct, plans, weighing
 
     log = Log()
     old = tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7)
@@ -68,7 +68,7 @@ def device():
     active = SimpleNamespace(
         get_current_device=lambda: 0, get_current_stream=lambda _: 7, get_current_target=lambda: target
     )
-    kernels = (call.weigh_kernel, call.p.pull_kernel)
+    kernels = (plans.weigh_kernel, plans.p.pull_kernel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "_active", active)
         patch.setattr(triton.compiler, "compile", lambda *_, **__: Compiled())
@@ -78,7 +78,7 @@ def device():
         patch.setattr(_launch, "_by_triton", lambda *_: True)
         for kernel in kernels:
             kernel.device_caches.clear()
-        yield SimpleNamespace(log=log, call=call, direct=direct, seen=_seen)
+        yield SimpleNamespace(log=log, call=call, direct=direct, seen=_seen, weighing=weighing)
         for kernel in kernels:
             kernel.device_caches.clear()
 
@@ -91,7 +91,7 @@ def array(shape, dtype, offset, wide):
 
 @st.composite
 def problems(draw):
-    """Return a spec, rows, and an upstream gradient, of sizes and places that Triton tells apart."""
+    """Return a spec, rows, an upstream gradient and if one is to come, of sizes and places that Triton tells apart."""
     rows, n = draw(st.sampled_from([1, 2, 16, 17, 48])), draw(st.sampled_from([1, 2, 15, 16, 33, 64, 20000]))
     offsets, wides = st.sampled_from([0, 1, 16]), st.sampled_from([0, 1, 16])
 
@@ -114,7 +114,7 @@ def problems(draw):
         "caps": lambda: some(draw(dtypes)),
     }  # fmt: skip
     others = {key: make() if draw(st.integers(0, 3)) == 0 else None for key, make in some_or_none.items()}
-    return spec, Rows(scores, **others), some(draw(dtypes))
+    return spec, Rows(scores, **others), some(draw(dtypes)), draw(st.booleans())
 
 
 def both(device, run, monkeypatch):
@@ -132,13 +132,16 @@ def both(device, run, monkeypatch):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems())
 def test_what_is_launched_directly_is_what_triton_would_launch(problem, device, monkeypatch):
-    spec, rows, up = problem
+    spec, rows, up, rated = problem
     numbers, out = torch.zeros(4, len(rows.scores)), []
-    weighing = device.call.Weighing(spec, rows, rows.scores.shape[:1])
-    arrays = rows[:1] if weighing.alone else device.call._inputs(rows)
+    weighing = device.weighing.Weighing(spec, rows, rows.scores.shape[:1], rated=rated)
+    given = (
+        rows.scores, (*rows[1:4], None, "triton"), spec.amount if rows.amounts is None else rows.amounts,
+        spec.cap if rows.caps is None else rows.caps,
+    )  # fmt: skip
 
     def solved():
-        weights, table = weighing.run(arrays, spec.amount, spec.cap)
+        weights, table = weighing.run(*given)
         value, *_, status = weighing.parts(table)
         out.append([weights, value, table, status])
 
@@ -219,14 +222,14 @@ def publicly(name, scores, amount, options):
 def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkeypatch):
     out, kept = [], []
     with monkeypatch.context() as patch:
-        patch.setattr(_calls, "seen", lambda key: kept.append(device.seen.seen(key)) or kept[-1])
+        patch.setattr(_calls, "seen", lambda *asked: kept.append(device.seen.seen(*asked)) or kept[-1])
         ordinary, direct = both(device, lambda: out.append(publicly(*call)), monkeypatch)
     _, scores, amount, options = call
     first, last = out[0], out[-1]
     fields = zip(first, last, strict=True) if isinstance(first, tuple) else [(first, last)]
     for a, b in fields:
         assert (a.shape, a.dtype, a.stride(), a.requires_grad) == (b.shape, b.dtype, b.stride(), b.requires_grad)
-    if kept[-1] is None:  # rows that have to be copied are never launched from where they lie
+    if kept[-1][1] is None:  # rows that have to be copied are never launched from where they lie
         copied = [a for a in (scores, amount, *options.values()) if isinstance(a, torch.Tensor)]
         assert any(not a.is_contiguous() or a.dtype == torch.float16 or a.shape != scores.shape for a in copied)
         return

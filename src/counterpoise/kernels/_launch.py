@@ -48,9 +48,9 @@ def weigh_rows(spec: Spec, rows: Rows) -> Weighed:
     return reference(spec, rows)
 
 
-def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...]) -> Any:
+def weighing_of(spec: Spec, rows: Rows, batch: tuple[int, ...], rated: bool) -> Any:
     """Return what runs the kernel again for arguments that differ in their values only, or None."""
-    return _kernels().weighing_of(spec, rows, batch) if _by_triton(spec, rows.scores) else None
+    return _kernels().weighing_of(spec, rows, batch, rated) if _by_triton(spec, rows.scores) else None
 
 
 def pull_rows(spec: Spec, rows: Rows, weights: Tensor, numbers: Tensor, up: Tensor, forward: bool) -> Tensor:

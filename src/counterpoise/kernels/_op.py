@@ -273,7 +273,7 @@ def weigh(spec: Spec, rows: Rows) -> Weighed:
         if forward_ad._current_level >= 0:  # a library op would answer with a tangent of zero
             raise NotImplementedError("forward mode is not available under torch.compile: call torch.func.jvp outside")
         return Weighed(*_OPS[spec.family](*rows, *spec[1:]))
-    if _transformed():
+    if not eager():
         return Weighed(*Weigh.apply(spec, *rows))  # type: ignore[no-untyped-call]
     if differentiated(rows.scores):
         constants: list[Tensor] = []
@@ -290,9 +290,4 @@ def differentiated(scores: Tensor) -> bool:
 
 def eager() -> bool:
     """Whether the call is neither compiled nor under a transform."""
-    return not (torch.compiler.is_compiling() or _transformed())
-
-
-def _transformed() -> bool:
-    """Whether a transform of torch.func or forward mode is active."""
-    return _level() is not None or forward_ad._current_level >= 0
+    return not (torch.compiler.is_compiling() or _level() is not None or forward_ad._current_level >= 0)

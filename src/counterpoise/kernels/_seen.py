@@ -6,81 +6,71 @@ the strides, with one that went to the Triton kernels goes straight to the launc
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._launch import weighing_of
+from ._op import differentiated, eager
 from ._spec import Options, Rows, Spec
 
+Again = Callable[[Tensor, Options, float | Tensor, float | Tensor], Any]
+"""Solves scores, options, an amount and a cap that differ from a call before in their values only."""
 MOST = 4096
 """Kinds of calls that are kept; beyond, all are forgotten."""
-_SEEN: dict[tuple[Any, ...], Seen] = {}
+_SEEN: dict[tuple[Any, ...], Again] = {}
 _TENSORS = (Tensor, torch.nn.Parameter)
 _NUMBERS = (float, int)
-_Number = float | Tensor
 
 
-class Seen(NamedTuple):
-    """What is kept of a call; ``weighing`` runs the kernel for arguments that differ in their values only."""
+def seen(
+    scores: Any, family: str, options: Options, amount: float | Tensor, cap: float | Tensor, exponent: float
+) -> tuple[tuple[Any, ...] | None, Again | None]:
+    """Return all that a check could ask of the arguments, None where that is not all, and what solves such again.
 
-    weighing: Any
-    spec: Spec
-    """The first call's; of its numbers the backward kernel reads the cap alone."""
-    whole: bool
-    """Whether the scores have the results' shape: others' gradients are sums over what they are broadcast along."""
-
-    def read(
-        self, scores: Tensor, options: Options, amount: _Number, cap: _Number
-    ) -> tuple[tuple[Tensor, ...], float, float]:
-        """Return the arrays that the kernel reads, as `_triton.call` lists them, and the two numbers."""
-        if self.weighing.alone:
-            return (scores,), float(amount), float(cap)
-        others = (options[0], options[1], cap, options[2], amount)
-        arrays = (scores, *[a if isinstance(a, Tensor) else scores for a in others])
-        return (
-            arrays, 0.0 if isinstance(amount, Tensor) else float(amount),
-            1.0 if isinstance(cap, Tensor) else float(cap),
-        )  # fmt: skip
-
-
-def key_of(
-    scores: Any, family: str, options: Options, amount: _Number, cap: _Number, exponent: float
-) -> tuple[Any, ...]:
-    """Return all that a check could ask of the arguments; a subclass of tensors may be anything."""
+    Under a transform or a compiler nothing is known; a subclass of tensors may be anything.
+    """
     prior, mask, lengths, out_dtype, impl = options
-    if type(scores) not in _TENSORS or scores.is_neg():
-        return (type(scores),)
-    key = (family, exponent, out_dtype, impl, scores.dtype, scores.shape, scores.stride(), scores.device)
-    if prior is None and mask is None and lengths is None and type(amount) in _NUMBERS and type(cap) in _NUMBERS:
-        return key
-    known: list[Any] = [*key, torch.is_grad_enabled()]
-    others: tuple[Any, ...] = (prior, mask, lengths, amount, cap)
-    for a in others:
-        if type(a) in _TENSORS and not a.is_neg():
-            known += (a.dtype, a.shape, a.stride(), a.device, a.requires_grad)
-        else:
-            known.append(type(a))
-    return tuple(known)
-
-
-def seen(key: tuple[Any, ...] | None) -> Seen | None:
-    """Return what was kept of such a call."""
+    if not eager() or type(scores) not in _TENSORS or scores.is_neg():
+        return None, None
+    key: tuple[Any, ...] = (
+        family, exponent, out_dtype, impl, scores.dtype, scores.shape, scores.is_contiguous() or scores.stride(),
+        scores.get_device(), scores.requires_grad and torch.is_grad_enabled(),
+    )  # fmt: skip
+    alone = prior is None and mask is None and lengths is None
+    if not (alone and type(amount) in _NUMBERS and type(cap) in _NUMBERS):
+        key = (*key, torch.is_grad_enabled(), *map(_kind, (prior, mask, lengths, amount, cap)))
     try:
-        return _SEEN.get(key)  # type: ignore[arg-type]
+        return key, _SEEN.get(key)
     except TypeError:  # an option that cannot be hashed: the check says what is wrong with it
-        return None
+        return None, None
 
 
-def remember(key: tuple[Any, ...], given: tuple[Any, ...], spec: Spec, rows: Rows, batch: tuple[int, ...]) -> None:
+def _kind(a: Any) -> Any:
+    if type(a) in _TENSORS and not a.is_neg():
+        return a.dtype, a.shape, a.stride(), a.device, a.requires_grad
+    return type(a)
+
+
+def remember(
+    key: tuple[Any, ...] | None, given: tuple[Any, ...], spec: Spec, rows: Rows, batch: tuple[int, ...],
+    again: Callable[[Any, Spec, bool], Again],
+) -> None:  # fmt: skip
     """Keep a call that passed the checks, if it went to the Triton kernels and its rows are no copies of the given."""
-    pairs = [(a, row) for a, row in zip(given, rows, strict=True) if row is not None]
-    if any(type(a) not in _TENSORS or a.is_neg() or a.data_ptr() != row.data_ptr() for a, row in pairs):
+    if key is None or any(
+        type(a) not in _TENSORS or a.is_neg() or a.data_ptr() != row.data_ptr()
+        for a, row in zip(given, rows, strict=True)
+        if row is not None
+    ):
         return
-    weighing = weighing_of(spec, rows, batch)
+    rated = differentiated(rows.scores)
+    if rated and given[0].shape != (*batch, rows.scores.shape[1]):
+        return  # others' gradients are sums over what they are broadcast along
+    weighing = weighing_of(spec, rows, batch, rated)
     if weighing is None:
         return
     if len(_SEEN) >= MOST:
         _SEEN.clear()
-    _SEEN[key] = Seen(weighing, spec, tuple(given[0].shape) == (*batch, rows.scores.shape[1]))
+    _SEEN[key] = again(weighing, spec, rated)

@@ -25,7 +25,7 @@ import counterpoise as cp
 from counterpoise import kernels
 from counterpoise.kernels import _launch, _seen
 from counterpoise.kernels._reference import reference, reference_pull
-from counterpoise.kernels._triton import call
+from counterpoise.kernels._triton import call, plans, weighing
 from counterpoise.kernels._triton.table import Launch
 
 DEVICE = os.environ.get("COUNTERPOISE_KERNEL_DEVICE", "cpu")
@@ -42,27 +42,28 @@ SHAPES = [(7, 1), (16, 32), (20, 37)]  # a full tile, and two programs
 def poisoned(monkeypatch):
     """Outputs start as NaN: what a kernel does not write shows."""
 
-    allocator = call.allocator
+    allocator = plans.allocator
 
     def poisoning(shape, dtype, device):
         make = allocator(shape, dtype, device)
         return lambda: make().fill_(math.nan if dtype.is_floating_point else -7)
 
-    monkeypatch.setattr(call, "allocator", poisoning)
+    for module in (plans, weighing):
+        monkeypatch.setattr(module, "allocator", poisoning)
     monkeypatch.setattr(call, "_PLANS", {})
     monkeypatch.setattr(_seen, "_SEEN", {})
 
 
 def in_one_tile(monkeypatch, rows):
     """Give the interpreter all rows at once: a program costs it the same whatever it holds. A device has its table."""
-    launch_for = call.launch_for
+    launch_for = plans.launch_for
 
     def tall(*asked):
         launch = launch_for(*asked)
         return launch._replace(rows=rows, warps=launch.warps * rows // launch.rows)
 
     if DEVICE == "cpu":
-        monkeypatch.setattr(call, "launch_for", tall)
+        monkeypatch.setattr(plans, "launch_for", tall)
 
 
 def solve(family, scores, amount, **options):
@@ -164,7 +165,7 @@ def test_nasty_top_far_above_what_caps_leave(one_cap):
 
 @pytest.mark.parametrize(("family", "with_prior"), PRIORS, ids=PRIOR_IDS)
 def test_rows_that_are_read_in_pieces(family, with_prior, monkeypatch):
-    monkeypatch.setattr(call, "launch_for", lambda *_: Launch(8, 32, 4, True))
+    monkeypatch.setattr(plans, "launch_for", lambda *_: Launch(8, 32, 4, True))
     scores, prior = random(6, 45, seed=8, dtype=torch.float32, masked=True)
     scores[0, 40] = math.nan
     scores[1, 44] = math.inf

@@ -15,7 +15,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
 from counterpoise.kernels._spec import Rows, Spec
-from counterpoise.kernels._triton import call
+from counterpoise.kernels._triton import plans
 from counterpoise.kernels._triton.pull import pull_kernel
 from counterpoise.kernels._triton.table import launch_for
 from counterpoise.kernels._triton.weigh import weigh_kernel
@@ -63,16 +63,6 @@ def instructions(binary):
     return re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", told(binary, "-sass"))
 
 
-def _constants(spec, rows, launch):
-    """Return the forward kernel's constants, as `call.Weighing` has them."""
-    return {
-        "FAMILY": call.family_of(spec)[0], "FLAGS": call.flags_of(spec, rows, launch),
-        "PER_ROW": rows.amounts is not None, "HAS_LENGTHS": rows.lengths is not None,
-        "DETAILS": not (spec.metric or spec.family == "entmax"), "ROWS": launch.rows, "WIDTH": launch.width,
-        "BLOCK": launch.block,
-    }  # fmt: skip
-
-
 def _spec(sort):
     family = "power_penalty" if sort == "logarithms" else sort
     exponent = {"logarithms": 1.2, "power_penalty": 1.5, "entmax": 1.5}.get(sort, 2.0)
@@ -83,7 +73,7 @@ def of_plain_rows(family, n):
     """Return the instructions for full tiles of scores alone."""
     launch, spec = launch_for(n, family, plain=True), _spec(family)
     rows = Rows(torch.empty(launch.rows, n, device="meta"), None, None, None, None, None)
-    constants = _constants(spec, rows, launch)
+    constants = plans.weigh_constants(spec, rows, launch, 132)
     return instructions(compiled(weigh_kernel, constants, 90, launch.options(False), even=True))
 
 
@@ -93,12 +83,12 @@ def lower(sort, given, n):
     launch, spec = launch_for(n, sort, plain), _spec(sort)
     some = torch.empty(launch.rows, n, device="meta")
     rows = Rows(some, *[some if name in given else None for name in ("prior", "mask", "lengths", "amounts", "caps")])
-    kind, flags = call.pull_flags(spec, rows, False, launch)
+    kind, flags = plans.pull_flags(spec, rows, False, launch)
     backward = {
         "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
         "BLOCK": launch.block,
     }  # fmt: skip
-    for kernel, constants in ((weigh_kernel, _constants(spec, rows, launch)), (pull_kernel, backward)):
+    for kernel, constants in ((weigh_kernel, plans.weigh_constants(spec, rows, launch, 132)), (pull_kernel, backward)):
         source = _source(kernel, constants)
         target = GPUTarget("cuda", 90, 32)
         backend = make_backend(target)
@@ -125,11 +115,11 @@ def of_launch(architecture, sort, launch):
     rows = Rows(some, None if family == "entmax" else some, some.bool(), some[0], some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
     shape = {"ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block}
-    kind, flags = call.pull_flags(spec, rows, False, launch)
+    kind, flags = plans.pull_flags(spec, rows, False, launch)
     backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
     found = []
     for name, kernel, constants in (
-        ("weigh", weigh_kernel, _constants(spec, rows, launch)),
+        ("weigh", weigh_kernel, plans.weigh_constants(spec, rows, launch, 132)),
         ("pull", pull_kernel, backward),
     ):
         registers, spilled = resources(compiled(kernel, constants, architecture, launch.options()))

@@ -12,15 +12,22 @@ from .tile import CAPS, LOOPED, PRIOR, once, total
 FAR = tl.constexpr(4.0)
 """Largest threshold that is counted from the top atom: a larger one's roundings are not those of weights up to 1."""
 STEPS = tl.constexpr(256)
+FREE = tl.constexpr(8)
+"""Steps that need not halve."""
+NEARLY = tl.constexpr(0.03125)
+"""How far from 1 the sum may be where columns' nearest atoms alone are looked at."""
 
 
 @triton.jit
-def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+def _search(
+    tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, ROUGH: tl.constexpr, FLAGS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """Return y at Σ clip(p(origin − x + y), 0, c) = 1, that sum, and the mass of what is not clipped.
 
-    The sum is neither convex nor concave in y: Newton's step is taken inside the bracket where it at least halves.
-    Where a rounding of y is a part of a weight a small step proves nothing: then the bracket must close.
-    ``ALIKE`` atoms have mass 1 and one cap, and the origin is 0.
+    The sum is neither convex nor concave in y: Newton's step is taken inside the bracket, after some where it at least
+    halves. Where a rounding of y is a part of a weight a small step proves nothing: then the bracket must close.
+    ``ALIKE`` atoms have mass 1 and one cap, and the origin is 0; ``ROUGH`` y is a step from a sum that is nearly 1.
     """
     stop = done.to(tl.int32)
     last = lo * 0.0 + float("inf")
@@ -28,7 +35,8 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
     free = size
     growth = 2.0
     steps = 0
-    while (tl.min(stop) == 0) & (steps < STEPS):
+    left = 1 - tl.min(stop)
+    while (left > 0) & (steps < STEPS):
         y = once(y)
         lo = once(lo)
         hi = once(hi)
@@ -43,20 +51,30 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
         hi = tl.where(v >= 0, tl.minimum(hi, y), hi)
         step = over(v, tl.where(rising > 0, rising, 1.0))
         new = y - step
-        good = (rising > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) <= last)
+        good = (rising > 0) & (new > lo) & (new < hi) & ((2 * tl.abs(step) <= last) | (steps < FREE))
         close = tl.abs(y) <= FAR
         settled = (stop > 0) | (tl.abs(v) <= tl.where(close, tl.fma(tl.abs(y), rising, 1.0), 1.0) * ROUND)
-        if tl.min((good | settled).to(tl.int32)) == 0:
+        size = tl.where(stop > 0, size, filled)
+        free = tl.where(stop > 0, free, rising)
+        ended = settled | (hi - lo <= tl.abs(lo) * ROUND)
+        if ROUGH:
+            ended = ended | (tl.abs(v) <= NEARLY)
+        else:
+            ended = ended | (good & close & (tl.abs(new - y) <= tl.abs(y) * ROUND))
+        left = tl.max(tl.where(ended, 0, tl.where(good, 1, 2)))
+        if left == 2:
             middle = lo + (hi - lo) * 0.5
             ratio = tl.sqrt(tl.maximum(lo, 0.0)) * tl.sqrt(tl.maximum(hi, 0.0))
             middle = tl.where((lo > 0) & (hi > 4 * lo), ratio, middle)
             new = tl.where(good, new, tl.where(hi < float("inf"), middle, y * growth))
             growth = growth * 2
-        size = tl.where(stop > 0, size, filled)
-        free = tl.where(stop > 0, free, rising)
+            ended = ended | (close & (tl.abs(new - y) <= tl.abs(y) * ROUND))
+            left = tl.max(tl.where(ended, 0, 1))
         last = tl.abs(new - y)
-        ended = settled | (close & (last <= tl.abs(y) * ROUND)) | (hi - lo <= tl.abs(lo) * ROUND)
-        y = tl.where(ended, y, new)
+        if ROUGH:
+            y = tl.where(settled | (ended & (good == 0)), y, new)
+        else:
+            y = tl.where(ended, y, new)
         stop = ended.to(tl.int32)
         steps += 1
     return y, size, free
@@ -64,12 +82,12 @@ def _search(tile, env, origin, y, lo, hi, done, ALIKE: tl.constexpr, FLAGS: tl.c
 
 @triton.jit
 def _bound(tile, env, zero, y, lo, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return an upper bound of y: that of the nearest atom of every column alone, or y where their caps are too low."""
+    """Return where the nearest atom of every column alone has y, nearly, or y where their caps are too low."""
     x, p, c = tile
     near = tl.min(x, axis=0, keep_dims=True)
     room = c * total(tl.where(near < float("inf"), 1.0, 0.0))
     open = zero + float("inf")
-    bound, _, _ = _search((near, p, c), env, zero, y, lo, open, done | (room < 1.01), True, FLAGS, BLOCK)
+    bound, _, _ = _search((near, p, c), env, zero, y, lo, open, done | (room < 1.01), True, True, FLAGS, BLOCK)
     return bound
 
 
@@ -87,7 +105,7 @@ def solve_capped(tile, env, mass, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr
         if tile[0].shape[0] > 2:
             y = _bound(tile, env, zero, y, lo, done, FLAGS, BLOCK)
     y, size, free = _search(
-        tile, env, zero, y, lo, zero + float("inf"), done, ((PRIOR | CAPS | LOOPED) & FLAGS) == 0, FLAGS, BLOCK
+        tile, env, zero, y, lo, zero + float("inf"), done, ((PRIOR | CAPS | LOOPED) & FLAGS) == 0, False, FLAGS, BLOCK
     )  # fmt: skip
     far = (done == 0) & (y > FAR)
     origin = zero
@@ -97,6 +115,6 @@ def solve_capped(tile, env, mass, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr
     off = y - origin
     width = y * (8 * ROUND)
     threshold, size2, free2 = _search(
-        tile, env, origin, off, -width, tl.maximum(off, 0.0) + width, far == 0, False, FLAGS, BLOCK
+        tile, env, origin, off, -width, tl.maximum(off, 0.0) + width, far == 0, False, False, FLAGS, BLOCK
     )  # fmt: skip
     return origin, threshold, tl.where(far, size2, size), tl.where(far, free2, free)

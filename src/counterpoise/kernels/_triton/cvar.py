@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from .elementary import LN2, over
-from .sums import NEAREST, REACHED, scatter, sums
+from .sums import NEAREST, REACHED, sums
 from .tile import PRIOR, once
 
 FEW = tl.constexpr(2.5)
@@ -41,9 +41,9 @@ def _log2(v):
 
 
 @triton.jit
-def _start(tile, env, level, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+def _start(level, mean, spread):
     """Return where normal distances of this mean and spread have the level, and how far that moves with it."""
-    spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
+    spread = tl.sqrt(tl.maximum(spread, 0.0))
     above = tl.maximum(1 - level, 1e-3)
     level = tl.maximum(level, 1e-3)
     odds = LN2 * (_log2(level) - _log2(above))
@@ -53,7 +53,7 @@ def _start(tile, env, level, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+def solve_cvar(tile, env, level, mean, spread, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the last x reached, the share of its own mass that is filled, and the mass of all that is.
 
     Bounds are the integers that order distances as floats. The first guess is where normal losses would have the
@@ -70,10 +70,11 @@ def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.cons
     count = before + env[1][4].to(tl.float32)
     if (PRIOR & FLAGS) == 0:
         count = env[2][3]
-    centre, slowness = _start(tile, env, level, mean, FLAGS, BLOCK)
+    centre, slowness = _start(level, mean, spread)
     middle = centre.to(tl.int32, bitcast=True)
     steps = 0
-    while (tl.max(hi - lo) > 1) & (steps < STEPS):
+    left = tl.max(hi - lo) - 1
+    while (left > 0) & (steps < STEPS):
         lo = once(lo)
         hi = once(hi)
         before = once(before)
@@ -103,7 +104,8 @@ def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.cons
             middle = _guess(lo, hi, before, upto, level, weights, count)
         open = open & ((hi - lo) > 1)
         snap = open & (idle | (atoms <= FEW))
-        if tl.max(tl.where(snap, 1, tl.where(open, 2, 0))) == 1:  # once for all rows of a program
+        left = tl.max(tl.where(snap, 1, tl.where(open, 2, 0)))
+        if left == 1:  # once for all rows of a program
             low = (level - before) <= (upto - level)
             low = tl.where(atoms <= FEW, low, down)
             bound = tl.where(low, lo + 1, hi).to(tl.float32, bitcast=True)
@@ -116,6 +118,7 @@ def solve_cvar(tile, env, level, mean, done, FLAGS: tl.constexpr, BLOCK: tl.cons
             lo = tl.where(alone | (snap & low), atom - 1, lo)
             hi = tl.where(alone | (snap & (low == 0)), atom, hi)
             middle = tl.where(snap, tl.where(low, atom, atom - 1), middle)
+            left = tl.max(hi - lo) - 1
         steps += 1
     tie = upto - before
     part = tl.minimum(tl.maximum((level - before) / tl.where(tie > 0, tie, 1.0), 0.0), 1.0)

@@ -23,6 +23,7 @@ KNOWN = {(3, 6), (3, 7)}
 VERSION = tuple(map(int, triton.__version__.split(".")[:2]))
 
 POINTER = torch.Tensor.data_ptr
+_RUNTIME, _COMPILATION = knobs.runtime, knobs.compilation
 _current_device = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
 """The public function asks first whether CUDA is initialised; an array on a device says that it is."""
 _COMPILED: dict[tuple, dict] = {}
@@ -31,11 +32,10 @@ _COMPILED: dict[tuple, dict] = {}
 
 def watched(kernel: JITFunction) -> bool:
     """Whether somebody hooks into launches, debugs or instruments them: then Triton launches."""
-    runtime = knobs.runtime
-    enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
+    enter, leave = _RUNTIME.launch_enter_hook, _RUNTIME.launch_exit_hook
     return bool(
-        getattr(enter, "calls", enter) or getattr(leave, "calls", leave) or runtime.debug or kernel.pre_run_hooks
-        or runtime.add_stages_inspection_hook or knobs.compilation.instrumentation_mode
+        getattr(enter, "calls", enter) or getattr(leave, "calls", leave) or _RUNTIME.debug or kernel.pre_run_hooks
+        or _RUNTIME.add_stages_inspection_hook or _COMPILATION.instrumentation_mode
     )  # fmt: skip
 
 

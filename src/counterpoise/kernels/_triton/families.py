@@ -10,7 +10,7 @@ from .cvar import solve_cvar
 from .kl import solve_kl_ball, tilt
 from .power import solve_power, solve_root
 from .root import TINY
-from .sums import scatter, unit
+from .sums import unit
 from .tile import LOOPED, PRIOR, SQUARED
 
 CHI_PENALTY = tl.constexpr(0)
@@ -36,10 +36,10 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
 
     The four numbers are a limit, an origin, a reach and a slope, as `finish` puts them together.
 
-    ``look`` is the mass of the argmax, the mean distance from the top, and which rows have failed. Penalty and shift
+    ``look`` is what `first_look` returns, and which rows have failed. Penalty and shift
     are in units of the range; a row is known where it is saturated (the argmax) or uniform (the prior).
     """
-    argmass, mean, failed = look
+    argmass, mean, spread, failed = look
     zero = mean * 0.0
     never = failed != failed
     if FAMILY == CHI_BALL:
@@ -52,11 +52,11 @@ def solve(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.c
         done = saturated | uniform | failed
         known = tl.where(saturated, zero + STEEP, FLAT)
         radius = tl.where(saturated, 1.0, given)
-        t, centre, masses, first = solve_kl_ball(tile, env, radius, mean, done, known, FLAGS, BLOCK)
+        t, centre, masses, first = solve_kl_ball(tile, env, radius, mean, spread, done, known, FLAGS, BLOCK)
         return _tilted(t, centre, masses, first, saturated, uniform)
     elif FAMILY == CVAR:
         uniform = given == 1
-        last, part, mass = solve_cvar(tile, env, given, mean, uniform | failed, FLAGS, BLOCK)
+        last, part, mass = solve_cvar(tile, env, given, mean, spread, uniform | failed, FLAGS, BLOCK)
         return (last, zero, part, zero), (mass, zero, zero), zero + 1.0, last, never, uniform
     elif FAMILY == CAPPED_SIMPLEX:
         numbers = solve_capped(tile, env, env[2][3], failed, FLAGS, BLOCK)
@@ -86,13 +86,13 @@ def _most(env, argmass, FLAGS: tl.constexpr):
 @triton.jit
 def _reached(env, strength, look, FLAGS: tl.constexpr):
     """Return a bound of the threshold: of all atoms' own, and of the argmax's, whose weight is at most 1."""
-    argmass, mean, _ = look
+    argmass, mean, _, _ = look
     return tl.minimum(strength + mean, strength / _most(env, argmass, FLAGS))
 
 
 @triton.jit
 def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    argmass, mean, failed = look
+    argmass, mean, spread, failed = look
     _, half, _, mass, infinite, _, _ = env[2]
     if FAMILY == PROJECT_SIMPLEX:
         given = 0.5 / mass
@@ -118,7 +118,7 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
         shift = zero  # of a = 1.5, `root_shift` finds it when the weights are summed
         if SQUARED & FLAGS:
             most = _most(env, argmass, FLAGS)
-            tau = solve_root(tile, env, penalty, most, mean, done, FAMILY == POWER_PENALTY, FLAGS, BLOCK)
+            tau = solve_root(tile, env, penalty, most, mean, spread, done, FAMILY == POWER_PENALTY, FLAGS, BLOCK)
         else:
             tau, log_mass, shift = solve_power(tile, env, penalty, argmass, k, done, FLAGS, BLOCK)
         return (zero + float("inf"), zero, log_mass, 1 / tau), (zero, zero, zero), penalty, shift, saturated, uniform
@@ -126,14 +126,14 @@ def _penalised(tile, env, given, look, k, scale_of, FAMILY: tl.constexpr, FLAGS:
 
 @triton.jit
 def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    argmass, mean, failed = look
+    argmass, mean, spread, failed = look
     saturated = given >= tl.where(argmass < 1, 1 / argmass - 1, 0.0)
     uniform = given == 0
     done = saturated | uniform | failed
     radius = tl.where(done, 1.0, given)
     start = mean * 0.0 + float("inf")
     if ((PRIOR | LOOPED) & FLAGS) == 0:  # what normal losses ask for, to 0.06 of their spread, or all atoms together
-        spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
+        spread = tl.sqrt(tl.maximum(spread, 0.0))
         steep = 1 / tl.sqrt(radius)
         steep = tl.where(steep < 2, steep - 2.377 * tl.exp(-1.8 * steep), steep)
         start = tl.where(spread > 0, tl.maximum(mean + spread * steep, 0.25 * mean), start)
@@ -145,7 +145,7 @@ def _chi_square_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOC
 @triton.jit
 def _project_ball(tile, env, given, look, scale_of, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Project onto the simplex where that lies in the ball, else onto the ball."""
-    _, mean, failed = look
+    _, mean, _, failed = look
     _, half, _, mass, infinite, _, _ = env[2]
     ball, moments, penalty, _, saturated, uniform = _chi_square_ball(
         tile, env, given, look, scale_of, FLAGS, BLOCK

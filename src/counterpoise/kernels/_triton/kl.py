@@ -6,8 +6,11 @@ import triton.language as tl
 
 from .elementary import LOG2E, log1p, over
 from .root import advance
-from .sums import GROWTH, TILT, reread, scatter, sums
+from .sums import GROWTH, TILT, reread, sums
 from .tile import once
+
+STRAIGHT = tl.constexpr(0.3)
+"""How far from the root, in parts of √KL, a cubic is no better than a line."""
 
 
 @triton.jit
@@ -28,13 +31,25 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def solve_kl_ball(tile, env, radius, mean, done, known, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+def _bent(slowness, value, root, t):
+    """Return the slowness of a first step to the root along a cubic.
+
+    It is t as a function of √KL, with the values and slopes that are known at t and at 0: there, from the variance, the
+    start itself is the slope, times the root.
+    """
+    inverse = over(1.0, value)
+    off = root * inverse - 1
+    bent = slowness + off * ((2 + off) * slowness - 2 * t * inverse * (1 + off))
+    return tl.where(tl.abs(off) < STRAIGHT, bent, slowness)
+
+
+@triton.jit
+def solve_kl_ball(tile, env, radius, mean, spread, done, known, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return t, and there what `tilt` does; ``known`` is the t of rows that are done.
 
     The last look is not at t itself but a step before. From there a normaliser's log goes on as its cumulants say: the
     step is a root of a rounding at most, and what the third one adds is less than a rounding.
     """
-    spread = scatter(tile, env, mean, FLAGS, BLOCK)
     root = tl.sqrt(radius)
     noise = tl.minimum(4.76837158203125e-07 * (1 + root), root * 0.25)
     t = tl.where(done, known, tl.sqrt(2 * radius / tl.where(spread > 0, spread, 1.0)))
@@ -50,14 +65,17 @@ def solve_kl_ball(tile, env, radius, mean, done, known, FLAGS: tl.constexpr, BLO
     variance = lo
     stop = done.to(tl.int32)
     steps = 0
-    while (steps == 0) | ((tl.min(stop) == 0) & (steps < 64)):
+    left = 1  # rows that are done are looked at too
+    while (left > 0) & (steps < 64):
         at = once(t)
         centre, masses, first, variance = tilt(tile, env, at, mean, FLAGS, BLOCK)
         mass, log_mass = masses
         value = tl.sqrt(tl.maximum(first - log_mass, 0.0))
         slowness = over(2 * at * tl.where(value > 0, value, 1.0), variance)
+        if steps == 0:
+            slowness = _bent(slowness, value, root, at)
         bracket = (once(lo), once(hi), once(before), once(last), once(stop))
-        t, lo, hi, before, last, stop = advance(at, bracket, value - root, slowness, noise)
+        t, lo, hi, before, last, stop, left = advance(at, bracket, value - root, slowness, noise)
         steps += 1
     step = (t * LOG2E - at * LOG2E) / (at * LOG2E)  # of what the exponents bear, roundings and all
     gain = step * (first + 0.5 * variance * step)

@@ -6,7 +6,7 @@ import triton.language as tl
 
 from .elementary import expm1, log1p
 from .root import CLOSE, CLOSER, ROUND
-from .sums import POWER, ROOT, reread, root, scatter, sums, unit
+from .sums import POWER, ROOT, reread, root, sums, unit
 from .tile import LOOPED, PRIOR, once
 
 
@@ -65,7 +65,7 @@ def _normal(mean, spread, penalty, g):
 
 @triton.jit
 def solve_root(
-    tile, env, penalty, mass, mean, done, NORMAL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
+    tile, env, penalty, mass, mean, spread, done, NORMAL: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """Return τ at k = ½ from sums of b and b² alone; but for the first, from a guess, steps never pass the root.
 
@@ -78,8 +78,7 @@ def solve_root(
     guessed = stop < 0
     if (((PRIOR | LOOPED) & FLAGS) == 0) & (tile[0].shape[0] > 2):
         if NORMAL:
-            spread = tl.sqrt(tl.maximum(scatter(tile, env, mean, FLAGS, BLOCK), 0.0))
-            g, guessed = _normal(mean, spread, penalty, g)
+            g, guessed = _normal(mean, tl.sqrt(tl.maximum(spread, 0.0)), penalty, g)
         if tl.min(guessed.to(tl.int32)) == 0:
             g = _bound(tile[0], unit(env, FLAGS), penalty, g, (stop > 0) | guessed)
     fresh = guessed.to(tl.int32)

@@ -29,7 +29,7 @@ def _middle(x, x0, lo, hi):
 
 @triton.jit
 def advance(x, bracket, v, slowness, noise):
-    """Return the next point, the bracket, the point left, the step, and which rows have ended.
+    """Return the next point, the bracket, the point left, the step, which rows have ended, and 0 where all have.
 
     The bracket is a lower and an upper bound, the point before, its step and the rows that had ended; ``slowness`` is
     1/v'. Newton's step leaves an error of its square's size: one whose square is a rounding needs no look after it.
@@ -41,9 +41,10 @@ def advance(x, bracket, v, slowness, noise):
     new = tl.minimum(x - step, 8 * x)
     good = (slowness > 0) & (new > lo) & (new < hi) & (2 * tl.abs(step) < last)
     settled = (stop > 0) | (tl.abs(v) <= noise)
-    if tl.min((good | settled).to(tl.int32)) == 0:
-        new = tl.where(good, new, _middle(x, x0, lo, hi))
-    new = once(new)
-    moved = tl.abs(new - x)
-    ended = settled | (good & (moved <= x * CLOSE)) | (moved <= x * ROUND) | (hi - lo <= lo * ROUND)
-    return tl.where(settled, x, new), lo, hi, x, moved, ended.to(tl.int32)
+    ended = settled | (good & (tl.abs(new - x) <= x * CLOSE)) | (hi - lo <= lo * ROUND)
+    left = tl.max(tl.where(ended, 0, tl.where(good, 1, 2)))
+    if left == 2:
+        new = once(tl.where(good, new, _middle(x, x0, lo, hi)))
+        ended = ended | (tl.abs(new - x) <= x * ROUND)
+        left = tl.max(tl.where(ended, 0, 1))
+    return tl.where(settled, x, new), lo, hi, x, tl.abs(new - x), ended.to(tl.int32), left

@@ -260,27 +260,39 @@ def reread(tile, env, u, v, k, PHASE: tl.constexpr, FLAGS: tl.constexpr, BLOCK: 
 
 
 @triton.jit
-def scatter(tile, env, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return Σ p (x − mean)² for a start: without a prior, dead atoms count as at 1 and are taken out again."""
-    if (PRIOR | LOOPED) & FLAGS:
-        spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
+def _looked(x, live, none, TIES: tl.constexpr, SPREAD_TOO: tl.constexpr):
+    """Return how many x are 0, and sums of the others and of their squares."""
+    if TIES and SPREAD_TOO:
+        return totals3(fold(tl.where(x == 0, 1.0, 0.0)), fold(live), fold(live * live))
+    elif SPREAD_TOO:
+        first, second = totals(fold(live), fold(live * live))
+        return none, first, second
+    elif TIES:
+        ties, first = totals(fold(tl.where(x == 0, 1.0, 0.0)), fold(live))
+        return ties, first, none
     else:
-        off = clamped(tile[0]) - mean
-        count = env[2][3]
-        spread = (total(off * off) - (BLOCK - count) * (1 - mean) * (1 - mean)) / count
-    return spread
+        return none, total(live), none
 
 
 @triton.jit
-def first_look(tile, env, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
-    """Return the mass of the argmax and the mean distance, NaN where a score is."""
+def first_look(tile, env, TIES: tl.constexpr, SPREAD_TOO: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the mass of the argmax, the mean distance, NaN where a score is, and the variance of distances.
+
+    The first is asked for by ``TIES``, the last by ``SPREAD_TOO``, for a start: without a prior it is a mean square
+    less the mean's, as one of a row's distances is 0 and one 1, so that little cancels.
+    """
     mass = env[2][3]
+    spread = mass * 0.0
     if (LOOPED | PRIOR | CAPS) & FLAGS:
         argmass, mean, _, _ = sums(tile, env, mass, mass, 0.0, TOP, FLAGS, BLOCK)
+        if SPREAD_TOO:
+            spread, _, _, _ = sums(tile, env, mean * 0.0 + 2.0, mean, 0.0, SPREAD, FLAGS, BLOCK)
     else:
-        argmass = total(tl.where(tile[0] == 0, 1.0, 0.0)) / mass
-        mean = total(tile[0])
+        argmass, mean, spread = _looked(tile[0], tile[0], mass, TIES, SPREAD_TOO)
         if tl.min(mass) < BLOCK:  # else all atoms live, and are not asked one by one
-            mean = total(tl.where(tile[0] == float("inf"), 0.0, tile[0]))
+            live = tl.where(tile[0] == float("inf"), 0.0, tile[0])
+            argmass, mean, spread = _looked(tile[0], live, mass, TIES, SPREAD_TOO)
+        argmass = argmass / mass
         mean = mean / mass
-    return argmass, mean
+        spread = spread / mass - mean * mean
+    return argmass, mean, spread

@@ -21,7 +21,7 @@ from .families import (
 from .finish import measure, report, settle, write
 from .power import root_shift
 from .sums import first_look, unit
-from .tile import LOOPED, PRIOR, SQUARED, begin, canonical, head, load, places
+from .tile import LOOPED, PRIOR, SQUARED, begin, canonical, fetch, head, load, places
 
 FARTHEST = tl.constexpr(3e38)
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
@@ -79,9 +79,12 @@ def weigh_kernel(
     scores, prior, mask, caps, lengths, amounts, weights, value_out, numbers_out, status_out,
     rows, n, stride_scores, stride_prior, stride_mask, stride_caps, amount, cap, exponent, scale_of,
     FAMILY: tl.constexpr, FLAGS: tl.constexpr, PER_ROW: tl.constexpr, HAS_LENGTHS: tl.constexpr,
-    DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr,
 ):  # fmt: skip
-    """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a."""
+    """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a.
+
+    Where the value is to lie in the rate's place, the rate is not stored.
+    """
     row, cols = places(ROWS, WIDTH, BLOCK)
     row = tl.program_id(0) * ROWS + row
     here = row < rows
@@ -98,11 +101,19 @@ def weigh_kernel(
         count, cols,
     )  # fmt: skip
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
+    if AHEAD > 0:
+        fetch(scores, tl.minimum(row + AHEAD, rows - 1).to(tl.int64) * stride_scores, n, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
     tile = (x, p, c)
     env = (io, at, scale, n, cap)
-    argmass, mean = first_look(tile, env, FLAGS, BLOCK)
+    of_ball: tl.constexpr = FAMILY == CHI_BALL or FAMILY == PROJECT_BALL
+    of_power: tl.constexpr = FAMILY == POWER_PENALTY or FAMILY == ENTMAX
+    of_root: tl.constexpr = FAMILY == POWER_PENALTY and (SQUARED & FLAGS) > 0
+    plain: tl.constexpr = ((PRIOR | LOOPED) & FLAGS) == 0
+    ties: tl.constexpr = of_ball or FAMILY == KL_BALL or (of_power and (SQUARED & FLAGS) == 0)
+    starts: tl.constexpr = FAMILY == KL_BALL or FAMILY == CVAR or ((of_ball or of_root) and plain)
+    argmass, mean, spread = first_look(tile, env, ties, starts, FLAGS, BLOCK)
     argmass = tl.where(mean > 0, argmass, 1.0)
     marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
     mean = tl.where(mean == mean, mean, 0.0)
@@ -115,7 +126,7 @@ def weigh_kernel(
     failed = wrong | empty | (marks > 0)
     if FAMILY == CAPPED_SIMPLEX:
         failed = failed | (room < ROOM)
-    look = (argmass, mean, failed)
+    look = (argmass, mean, spread, failed)
     numbers, moments, penalty, shift, saturated, uniform = solve(
         tile, env, given, look, k, scale_of, FAMILY, FLAGS, BLOCK
     )  # fmt: skip
@@ -136,9 +147,10 @@ def weigh_kernel(
     value, multiplier, shift, gap, rate, status = report(
         env, checks, bound, given, mean, (saturated, uniform), status, top, k, scale_of, FAMILY, DETAILS
     )  # fmt: skip
+    rated = here & ((numbers_out + 3 * rows).to(tl.int64) != value_out.to(tl.int64))
     tl.store(value_out + row, value, mask=here)
     tl.store(numbers_out + row, multiplier, mask=here)
     tl.store(numbers_out + rows + row, shift, mask=here)
     tl.store(numbers_out + 2 * rows + row, gap, mask=here)
-    tl.store(numbers_out + 3 * rows + row, rate, mask=here)
+    tl.store(numbers_out + 3 * rows + row, rate, mask=rated)
     tl.store(status_out + row, status, mask=here)

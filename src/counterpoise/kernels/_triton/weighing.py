@@ -1,0 +1,172 @@
+"""The forward kernel, prepared for calls whose arguments differ in their values only."""
+
+# mypy: ignore-errors
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import torch
+
+from .._spec import Options, Rows, Spec, Weighed, flat
+from . import direct
+from .direct import POINTER, Plan, allocator
+from .plans import pull_plan, weigh_plan
+from .table import Launch
+
+split, int32 = torch.unsafe_split_with_sizes, torch.int32
+new = tuple.__new__
+
+
+def _read(
+    scores: torch.Tensor, options: Options, amount: float | torch.Tensor, cap: float | torch.Tensor
+) -> tuple[tuple[torch.Tensor, ...], float, float]:
+    """Return what the kernel reads, in place of an absent array the scores, and two numbers, in place of arrays any."""
+    prior, mask, lengths, _, _ = options
+    arrays = tuple([a if isinstance(a, torch.Tensor) else scores for a in (scores, prior, mask, cap, lengths, amount)])
+    return (
+        arrays, 0.0 if isinstance(amount, torch.Tensor) else float(amount),
+        1.0 if isinstance(cap, torch.Tensor) else float(cap),
+    )  # fmt: skip
+
+
+class Weighing:
+    """What solves rows of one kind.
+
+    Multiplier, shift, gap, rate, value and status lie in one allocation, the table, as an allocation takes longer than
+    a view. Nobody holds weights by holding one of these. The value takes the place of the rate, which only a backward
+    pass reads, where none is to come.
+    """
+
+    __slots__ = (
+        "alone", "numbers", "plan", "pulls", "run", "sizes", "status", "status_at", "table", "value", "value_at",
+        "value_in", "weights",
+    )  # fmt: skip
+
+    def __init__(
+        self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None, rated: bool = True
+    ) -> None:
+        """Prepare for rows that are adjacent, and results in the shape of the batch."""
+        scores = rows.scores
+        count, n = scores.shape
+        self.alone = all(a is None for a in rows[1:])
+        self.plan = weigh_plan(spec, rows, launch)
+        wide = torch.float32
+        self.weights, self.value, self.numbers, self.status = (
+            allocator(shape, dtype, scores.device)
+            for shape, dtype in (
+                ((*batch, n), spec.dtype), (batch, wide), ((4, *batch), wide), (batch, torch.int32),
+            )
+        )  # fmt: skip
+        first, *others = batch or (1,)
+        each = math.prod(others)
+        before = 4 if rated or count % 4 else 3  # pointers are multiples of 16 bytes, as Triton likes them
+        unused = -((before + 1) * first) % (4 // math.gcd(4, each))
+        self.table = allocator(((before + 2) * first + unused, *others), wide, scores.device)
+        self.sizes = (*[first] * (before + 1), *[unused] * (unused > 0), first) if batch else None
+        self.pulls, self.value_in = {}, before
+        self.value_at, self.status_at = 4 * before * count, 4 * each * ((before + 1) * first + unused)
+        self.run = self.solver(tuple)
+
+    def solver(self, form: type | None) -> Callable[..., Any]:
+        """Return what solves scores, options, an amount and a cap again.
+
+        It returns weights and the table for ``tuple``, all that is reported in a named tuple of that type, or weights.
+        """
+        run, parts = self._run, self.parts
+
+        def solve(*given: Any) -> Any:
+            weights, table = run(*given)
+            if form is None:
+                return weights
+            return (weights, table) if form is tuple else new(form, (weights, *parts(table)))
+
+        return self._quick(form, solve) if self.alone and self.sizes else solve
+
+    def _quick(self, form: type | None, solve: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what does the same with scores alone in as few steps as Python takes, or where it can't, ``solve``."""
+        plan, weights_of, table_of, sizes = self.plan, self.weights, self.table, self.sizes
+        value_at, status_at, value_in = self.value_at, self.status_at, self.value_in
+        kernel, programs, device, launchers = plan.kernel, plan.programs, plan.device, plan.launchers
+        before, rest = plan.before, plan.rest
+
+        def quick(scores: torch.Tensor, options: Options, amount: float, cap: float) -> Any:
+            launch = launchers.get(None)
+            if launch is None or plan.elsewhere() or direct.watched(kernel):
+                return solve(scores, options, amount, cap)
+            weights, table = weights_of(), table_of()
+            read, out, at = POINTER(scores), POINTER(weights), POINTER(table)
+            if (read | out | at) & 15:
+                return solve(scores, options, amount, cap)
+            launch(programs, device, (
+                read, read, read, read, read, read, out, at + value_at, at, at + status_at, *before, float(amount),
+                float(cap), *rest,
+            ))  # fmt: skip
+            if form is None:
+                return weights
+            if form is tuple:
+                return weights, table
+            parts = split(table, sizes)
+            return new(form, (weights, parts[value_in], parts[0], parts[1], parts[2], parts[-1].view(int32)))
+
+        return quick
+
+    def _run(
+        self, scores: torch.Tensor, options: Options, amount: float | torch.Tensor, cap: float | torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        plan = self.plan
+        if plan.elsewhere():
+            with torch.cuda.device(plan.device):
+                return self._run(scores, options, amount, cap)
+        weights, table = self.weights(), self.table()
+        arrays, *floats = _read(scores, options, amount, cap)
+        at = POINTER(table)
+        pointers = (*map(POINTER, arrays), POINTER(weights), at + self.value_at, at, at + self.status_at)
+        if not plan.launch(pointers, reduce(or_, pointers), *floats):
+            value, *_, status = self.parts(table)
+            plan.by_triton(arrays, (weights, value, table, status), *floats)
+        return weights, table
+
+    def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return value, multiplier, shift, gap and status out of the table; to autograd they are no views of it."""
+        parts = split(table, self.sizes) if self.sizes else [a.data for a in table.unbind()]
+        return parts[self.value_in], parts[0], parts[1], parts[2], parts[-1].view(int32)
+
+    def weighed(self, rows: Rows, floats: tuple[float, ...]) -> Weighed:
+        """Return all in arrays of their own."""
+        if self.plan.elsewhere():
+            with torch.cuda.device(self.plan.device):
+                return self.weighed(rows, floats)
+        scores, prior, mask, lengths, amounts, caps = rows
+        inputs = tuple([scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts)])
+        outputs = Weighed(self.weights(), self.value(), self.numbers(), self.status())
+        pointers = (*map(POINTER, inputs), *map(POINTER, outputs))
+        if not self.plan.launch(pointers, reduce(or_, pointers), *floats):
+            self.plan.by_triton(inputs, outputs, *floats)
+        return outputs
+
+    def pull(
+        self, spec: Spec, numbers: torch.Tensor, up: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor,
+        prior: torch.Tensor | None, caps: torch.Tensor | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return the gradient of this kind's scores from that of the weights, which is contiguous."""
+        plan, allocate = self.pulls.get(up.dtype) or self._pull(spec, up, scores, weights, prior, caps)
+        if plan.elsewhere():
+            with torch.cuda.device(plan.device):
+                return self.pull(spec, numbers, up, scores, weights, prior, caps)
+        inputs = (up, weights, scores, scores if prior is None else prior, scores if caps is None else caps, numbers)
+        out = allocate()
+        pointers = (*map(POINTER, inputs), POINTER(out))
+        if not plan.launch(pointers, reduce(or_, pointers), spec.cap):
+            plan.by_triton(inputs, (out,), spec.cap)
+        return out
+
+    def _pull(self, spec: Spec, *arrays: torch.Tensor | None) -> tuple[Plan, Callable[[], torch.Tensor]]:
+        shape = arrays[1].shape
+        rows = tuple([None if a is None else flat(a, shape) for a in arrays])
+        up, scores, weights, prior, caps = rows
+        plan, _ = pull_plan(spec, (up, weights, scores, prior, caps), False, None)
+        return self.pulls.setdefault(up.dtype, (plan, allocator(tuple(shape), scores.dtype, scores.device)))
