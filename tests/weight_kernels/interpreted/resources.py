@@ -73,7 +73,7 @@ def of_plain_rows(family, n):
     """Return the instructions for full tiles of scores alone."""
     launch, spec = launch_for(n, family, plain=True), _spec(family)
     rows = Rows(torch.empty(launch.rows, n, device="meta"), None, None, None, None, None)
-    constants = plans.weigh_constants(spec, rows, launch, 132)
+    constants = plans.weigh_constants(spec, rows, launch)
     return instructions(compiled(weigh_kernel, constants, 90, launch.options(False), even=True))
 
 
@@ -88,7 +88,7 @@ def lower(sort, given, n):
         "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
         "BLOCK": launch.block,
     }  # fmt: skip
-    for kernel, constants in ((weigh_kernel, plans.weigh_constants(spec, rows, launch, 132)), (pull_kernel, backward)):
+    for kernel, constants in ((weigh_kernel, plans.weigh_constants(spec, rows, launch)), (pull_kernel, backward)):
         source = _source(kernel, constants)
         target = GPUTarget("cuda", 90, 32)
         backend = make_backend(target)
@@ -119,7 +119,7 @@ def of_launch(architecture, sort, launch):
     backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
     found = []
     for name, kernel, constants in (
-        ("weigh", weigh_kernel, plans.weigh_constants(spec, rows, launch, 132)),
+        ("weigh", weigh_kernel, plans.weigh_constants(spec, rows, launch)),
         ("pull", pull_kernel, backward),
     ):
         registers, spilled = resources(compiled(kernel, constants, architecture, launch.options()))

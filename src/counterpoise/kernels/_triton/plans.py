@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 
@@ -27,14 +26,6 @@ _FAMILY = {
 def _step(a: torch.Tensor | None) -> int:
     """Return an array's stride from row to row, 0 where all rows share one."""
     return 0 if a is None or a.shape[0] == 1 else a.stride(0)
-
-
-@cache
-def _multiprocessors(device: torch.device) -> int:
-    """Return how many an NVIDIA device has; 0 of others, whose assembler is another."""
-    if device.type != "cuda" or torch.version.cuda is None:
-        return 0
-    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def family_of(spec: Spec) -> tuple[int, float]:
@@ -62,13 +53,12 @@ def flags_of(spec: Spec, rows: Rows, launch: Launch) -> int:
     return flags + t.LOOPED.value * launch.looped + t.FULL.value * _full(rows, launch)
 
 
-def weigh_constants(spec: Spec, rows: Rows, launch: Launch, multiprocessors: int) -> dict[str, int]:
+def weigh_constants(spec: Spec, rows: Rows, launch: Launch) -> dict[str, int]:
     """Return the forward kernel's constants, in order."""
     return {
         "FAMILY": family_of(spec)[0], "FLAGS": flags_of(spec, rows, launch), "PER_ROW": rows.amounts is not None,
         "HAS_LENGTHS": rows.lengths is not None, "DETAILS": not (spec.metric or spec.family == "entmax"),
         "ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block,
-        "AHEAD": launch.ahead * multiprocessors * launch.rows,
     }  # fmt: skip
 
 
@@ -84,7 +74,7 @@ def weigh_plan(spec: Spec, rows: Rows, launch: Launch | None) -> Plan:
     return Plan(
         weigh_kernel, scores.device, -(-count // launch.rows), dtypes, (spec.dtype, wide, wide, torch.int32),
         (count, n, *map(_step, (scores, prior, mask, caps))), (float(spec.exponent), family_of(spec)[1]),
-        weigh_constants(spec, rows, launch, _multiprocessors(scores.device)), launch.options(loaded),
+        weigh_constants(spec, rows, launch), launch.options(loaded),
     )  # fmt: skip
 
 

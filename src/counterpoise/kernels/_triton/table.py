@@ -14,8 +14,6 @@ class Launch(NamedTuple):
     looped: bool
     registers: int = 0
     """A thread's at most, of scores alone; 0 leaves it to the compiler."""
-    ahead: int = 0
-    """How many programs of a multiprocessor follow before the one whose scores a program asks for."""
 
     @property
     def width(self) -> int:
@@ -44,10 +42,8 @@ REGISTERS = {ATOMS: 80, PLAIN: 128}
 
 More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 72 bytes for it.
 """
-OWN = {"cvar": {ATOMS: 80, PLAIN: 104}, "power_penalty": {ATOMS: 96}}
+OWN = {"cvar": {PLAIN: 96}, "power_penalty": {ATOMS: 96}}
 """The same of families for whom another number was faster."""
-NEXT = 16384
-"""Atoms that a multiprocessor's programs ask for ahead, by six programs at most; twice as many drive each other out."""
 LONGEST = {"logarithms": 4096}
 """Rows beyond are read again in every pass; 16384 for the others."""
 LOOP = Launch(1, 2048, 8, True)
@@ -74,7 +70,5 @@ def launch_for(n: int, sort: str, plain: bool = False) -> Launch:
     if plain and atoms == ATOMS and block > 32 * ATOMS:
         atoms = PLAIN
     warps = max(1, min(16, block // (32 * atoms)))
-    rows = max(1, min(32, 32 * atoms // block))
     registers = OWN.get(sort, {}).get(atoms, REGISTERS.get(atoms, 0)) if plain else 0
-    ahead = max(1, min(6, NEXT // (rows * block))) if registers else 0
-    return Launch(rows, block, warps, False, registers, ahead)
+    return Launch(max(1, min(32, 32 * atoms // block)), block, warps, False, registers)

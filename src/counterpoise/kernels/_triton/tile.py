@@ -95,19 +95,6 @@ def begin(row, stride):
 
 
 @triton.jit
-def fetch(scores, at, n, BLOCK: tl.constexpr):
-    """Ask for rows that begin there to come to the cache, a line of 128 bytes at a time, and wait for nothing.
-
-    While programs search the memory is idle: what those read that follow comes meanwhile.
-    """
-    line: tl.constexpr = 1024 // scores.dtype.element_ty.primitive_bitwidth
-    lines = tl.minimum(tl.arange(0, tl.cdiv(BLOCK, line))[None, None, :] * line, n - 1)
-    tl.inline_asm_elementwise(
-        "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [scores + at + lines], dtype=tl.int32, is_pure=False, pack=1
-    )
-
-
-@triton.jit
 def binade(v):
     """Return a power of two near 1/v, for v > 0: products with it are exact, where a quotient would take ten steps."""
     exponent = v.to(tl.int32, bitcast=True) & 0x7F800000

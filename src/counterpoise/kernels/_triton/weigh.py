@@ -21,7 +21,7 @@ from .families import (
 from .finish import measure, report, settle, write
 from .power import root_shift
 from .sums import first_look, unit
-from .tile import LOOPED, PRIOR, SQUARED, begin, canonical, fetch, head, load, places
+from .tile import LOOPED, PRIOR, SQUARED, begin, canonical, head, load, places
 
 FARTHEST = tl.constexpr(3e38)
 ROOM = tl.constexpr(1 - 4.76837158203125e-07)
@@ -79,7 +79,7 @@ def weigh_kernel(
     scores, prior, mask, caps, lengths, amounts, weights, value_out, numbers_out, status_out,
     rows, n, stride_scores, stride_prior, stride_mask, stride_caps, amount, cap, exponent, scale_of,
     FAMILY: tl.constexpr, FLAGS: tl.constexpr, PER_ROW: tl.constexpr, HAS_LENGTHS: tl.constexpr,
-    DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, AHEAD: tl.constexpr,
+    DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a.
 
@@ -101,8 +101,6 @@ def weigh_kernel(
         count, cols,
     )  # fmt: skip
     z, m, c, inside = load(io, at, 0, cap, FLAGS, BLOCK)
-    if AHEAD > 0:
-        fetch(scores, tl.minimum(row + AHEAD, rows - 1).to(tl.int64) * stride_scores, n, BLOCK)
     scale, top, empty, marks, room = head((z, m, c, inside), io, at, n, cap, FLAGS, BLOCK)
     x, p = canonical(z, m, c, inside, scale, FLAGS)
     tile = (x, p, c)
