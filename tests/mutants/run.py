@@ -62,7 +62,9 @@ def _suite(name: str) -> list[str]:
         return UNLABELLED_SUITE
     if file.startswith(("ratios/", "balance", "tail")):
         return RATIO_SUITE
-    if file.endswith(("direct.py", "_seen.py", "_triton/call.py")):
+    if file.endswith("weighing.py"):
+        return [*LAUNCH_SUITE, *TRITON_SUITE]
+    if file.endswith(("direct.py", "_seen.py")):
         return LAUNCH_SUITE
     if file.startswith("kernels/_triton/"):
         return TRITON_SUITE

@@ -378,8 +378,8 @@ def test_a_value_s_gradient_launches_no_second_kernel(monkeypatch):
 
 
 AGAIN = {
-    "penalized": ((5, 11), lambda x, **k: kernels.penalized(x, cp.KL(), 0.4, **k)),
-    "constrained": ((2, 3, 11), lambda x, **k: kernels.constrained(x, cp.ChiSquare(), 0.4, **k)),
+    "penalized": ((4, 11), lambda x, **k: kernels.penalized(x, cp.KL(), 0.4, **k)),
+    "constrained": ((2, 2, 11), lambda x, **k: kernels.constrained(x, cp.ChiSquare(), 0.4, **k)),
     "cvar": ((11,), lambda x, **k: kernels.cvar(x, 0.4, **k)),
     "project_ball": ((2, 3, 11), lambda x, **k: kernels.project_ball(x, 0.4, **k)),
     "project_capped_simplex": ((5, 11), lambda x, **k: kernels.project_capped_simplex(x, cap=0.7, **k)),
