@@ -250,13 +250,14 @@ def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype", "at"), [("prior", torch.float32, 13), ("mask", torch.bool, 14), ("cap", torch.float32, 15)]
+    ("name", "dtype", "at"),
+    [("scores", torch.float32, 12), ("prior", torch.float32, 13), ("mask", torch.bool, 14), ("cap", torch.float32, 15)],
 )
 def test_strides_are_those_of_each_call(device, name, dtype, at):
-    for wide in (0, 0, 16, 16, 0):
-        other = array((3, 16), dtype, 0, wide)
-        kernels.project_capped_simplex(torch.zeros(3, 16), **{"cap": 0.5, name: other})
-        assert device.log[-1][4][at] == other.stride(0)
+    for wide in (0, 0, 16, 16, 32, 16, 0):
+        given = {"scores": torch.zeros(3, 16), "cap": 0.5, name: array((3, 16), dtype, 0, wide)}
+        kernels.project_capped_simplex(given.pop("scores"), **given)
+        assert device.log[-1][4][at] == 16 + wide
 
 
 @pytest.mark.parametrize("shape", [(3, 16), (16,), (2, 3, 16)], ids=str)

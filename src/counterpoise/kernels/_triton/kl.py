@@ -9,6 +9,8 @@ from .root import advance
 from .sums import GROWTH, TILT, reread, sums
 from .tile import once
 
+SMALL = tl.constexpr(0.0625)
+"""A divergence beyond bears the rounding of a normaliser near 1: weights are as exact as without it."""
 STRAIGHT = tl.constexpr(0.3)
 """How far from the root, in parts of √KL, a cubic is no better than a line."""
 
@@ -20,13 +22,14 @@ def tilt(tile, env, t, mean, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     mass, first, second, _ = sums(tile, env, t, centre, 0.0, TILT, FLAGS, BLOCK)
     mass = tl.where(mass > 0, mass, 1.0)
     log_mass = tl.log(mass)
+    share = 1 / mass
+    first = first * share
     near = tl.abs(mass - 1) < 0.5
+    near = near & (first - log_mass < SMALL)
     if tl.max(near.to(tl.int32)) > 0:  # else what cancels in mass − 1 is not wanted
         growth, _, _, _ = reread(tile, env, t, centre, 0.0, GROWTH, FLAGS, BLOCK)
         log_mass = tl.where(near, log1p(tl.where(near, growth, 0.0)), log_mass)
     log_mass = once(log_mass)
-    share = 1 / mass
-    first = first * share
     return centre, (mass, log_mass), first, second * share - first * first
 
 
