@@ -266,6 +266,22 @@ def test_every_field_of_the_solution_at_any_amount(verb, divergence, rows, monke
         torch.testing.assert_close(a.cpu().double(), b.double(), rtol=2e-5, atol=2e-5, msg=field)
 
 
+@pytest.mark.parametrize("with_prior", [False, True], ids=["all alike", "prior"])
+@pytest.mark.parametrize("divergence", [cp.KL(), cp.ChiSquare()], ids=str)
+def test_a_radius_beyond_the_divergence_of_all_largest_losses_asks_for_them(divergence, with_prior):
+    losses, prior = random(12, 32, seed=17, dtype=torch.float32)
+    prior = prior if with_prior else torch.ones_like(losses)
+    largest = torch.arange(32) <= torch.arange(12)[:, None] % 3
+    losses = torch.where(largest, 5.0, losses)
+    mass = (prior * largest).sum(-1) / prior.sum(-1)
+    radius = (-mass.log() if divergence == cp.KL() else 1 / mass - 1) * torch.linspace(0.7, 1.3, 12)
+    given = {"prior": prior.to(DEVICE)} if with_prior else {}
+    found = kernels.constrained(losses.to(DEVICE), divergence, radius.to(DEVICE), impl="triton", **given)
+    exact = cp.constrained(losses.double(), divergence, radius.double(), prior=prior.double())
+    assert found.status.tolist() == exact.status.tolist() == [0] * 6 + [1] * 6
+    torch.testing.assert_close(found.weights.cpu().double(), exact.weights, rtol=2e-5, atol=2e-5)
+
+
 ENDS = {
     "chi_square ball": (kernels.constrained, cp.ChiSquare(), (0.1, 8.0), 8),
     "kl ball": (kernels.constrained, cp.KL(), (0.05, 3.0), 48),
