@@ -32,6 +32,7 @@ def weights_of(
 
 
 def _weights_again(weighing: Any, spec: Spec, rated: bool) -> Again:
+    """Return what solves such a call again; of the first one's numbers a backward pass reads the cap alone."""
     if not rated:
         return weighing.solver(None)  # type: ignore[no-any-return]
 

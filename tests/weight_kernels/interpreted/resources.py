@@ -83,11 +83,7 @@ def lower(sort, given, n):
     launch, spec = launch_for(n, sort, plain), _spec(sort)
     some = torch.empty(launch.rows, n, device="meta")
     rows = Rows(some, *[some if name in given else None for name in ("prior", "mask", "lengths", "amounts", "caps")])
-    kind, flags = plans.pull_flags(spec, rows, False, launch)
-    backward = {
-        "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
-        "BLOCK": launch.block,
-    }  # fmt: skip
+    backward = plans.pull_constants(spec, rows, False, launch)
     for kernel, constants in ((weigh_kernel, plans.weigh_constants(spec, rows, launch)), (pull_kernel, backward)):
         source = _source(kernel, constants)
         target = GPUTarget("cuda", 90, 32)
@@ -114,9 +110,7 @@ def of_launch(architecture, sort, launch):
     some = torch.zeros(1, 2)
     rows = Rows(some, None if family == "entmax" else some, some.bool(), some[0], some[0],
                 some if family == "project_capped_simplex" else None)  # fmt: skip
-    shape = {"ROWS": launch.rows, "WIDTH": launch.width, "BLOCK": launch.block}
-    kind, flags = plans.pull_flags(spec, rows, False, launch)
-    backward = {"KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, **shape}
+    backward = plans.pull_constants(spec, rows, False, launch)
     found = []
     for name, kernel, constants in (
         ("weigh", weigh_kernel, plans.weigh_constants(spec, rows, launch)),

@@ -53,6 +53,15 @@ def _start(level, mean, spread):
 
 
 @triton.jit
+def _nearest(tile, env, lo, hi, low, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the atom between the bounds that is nearest to the lower one or to the other, as an integer."""
+    bound = tl.where(low, lo + 1, hi).to(tl.float32, bitcast=True)
+    side = tl.where(low, -1.0, 1.0)
+    near, _, _, _ = sums(tile, env, side, side * bound, 0.0, NEAREST, FLAGS, BLOCK)
+    return tl.abs(near).to(tl.int32, bitcast=True)
+
+
+@triton.jit
 def solve_cvar(tile, env, level, mean, spread, done, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
     """Return the last x reached, the share of its own mass that is filled, and the mass of all that is.
 
@@ -108,10 +117,7 @@ def solve_cvar(tile, env, level, mean, spread, done, FLAGS: tl.constexpr, BLOCK:
         if left == 1:  # once for all rows of a program
             low = (level - before) <= (upto - level)
             low = tl.where(atoms <= FEW, low, down)
-            bound = tl.where(low, lo + 1, hi).to(tl.float32, bitcast=True)
-            side = tl.where(low, -1.0, 1.0)
-            near, _, _, _ = sums(tile, env, side, side * bound, 0.0, NEAREST, FLAGS, BLOCK)
-            atom = tl.abs(near).to(tl.int32, bitcast=True)
+            atom = _nearest(tile, env, lo, hi, low, FLAGS, BLOCK)
             alone = snap & (atoms < 1.5)
             if PRIOR & FLAGS:
                 alone = alone & (steps < 0)  # how many atoms a mass is of is not known

@@ -53,6 +53,12 @@ def flags_of(spec: Spec, rows: Rows, launch: Launch) -> int:
     return flags + t.LOOPED.value * launch.looped + t.FULL.value * _full(rows, launch)
 
 
+def inputs_of(rows: Rows) -> tuple[torch.Tensor, ...]:
+    """Return what the forward kernel reads: in place of an absent array the scores, which it does not read there."""
+    scores, prior, mask, lengths, amounts, caps = rows
+    return tuple([scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts)])
+
+
 def weigh_constants(spec: Spec, rows: Rows, launch: Launch) -> dict[str, int]:
     """Return the forward kernel's constants, in order."""
     return {
@@ -64,12 +70,11 @@ def weigh_constants(spec: Spec, rows: Rows, launch: Launch) -> dict[str, int]:
 
 def weigh_plan(spec: Spec, rows: Rows, launch: Launch | None) -> Plan:
     """Return how the forward kernel is launched for rows that are adjacent."""
-    scores, prior, mask, lengths, amounts, caps = rows
+    scores, prior, mask, lengths, _, caps = rows
     count, n = scores.shape
     loaded = prior is not None or mask is not None or lengths is not None
     launch = launch or launch_for(n, sort_of(spec.family, spec.exponent), not loaded and caps is None)
-    inputs = (scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts))
-    dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in inputs)
+    dtypes = tuple(torch.uint8 if a.dtype == torch.bool else a.dtype for a in inputs_of(rows))
     wide = torch.float32
     return Plan(
         weigh_kernel, scores.device, -(-count // launch.rows), dtypes, (spec.dtype, wide, wide, torch.int32),
@@ -95,6 +100,15 @@ def pull_flags(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> tuple[i
     return kind.value, flags + p.WHOLE.value * _full(rows, launch)
 
 
+def pull_constants(spec: Spec, rows: Rows, forward: bool, launch: Launch) -> dict[str, int]:
+    """Return the backward kernel's constants, in order."""
+    kind, flags = pull_flags(spec, rows, forward, launch)
+    return {
+        "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
+        "BLOCK": launch.block,
+    }  # fmt: skip
+
+
 def pull_plan(
     spec: Spec, arrays: tuple[torch.Tensor | None, ...], forward: bool, launch: Launch | None
 ) -> tuple[Plan, Callable[[], torch.Tensor]]:
@@ -102,11 +116,7 @@ def pull_plan(
     up, _, scores, prior, caps = arrays
     count, n = scores.shape
     launch = launch or launch_for(n, sort_of(spec.family, spec.exponent))
-    kind, flags = pull_flags(spec, Rows(scores, prior, None, None, None, caps), forward, launch)
-    constants = {
-        "KIND": kind, "PULL_FLAGS": flags, "LOOPS": launch.looped, "ROWS": launch.rows, "WIDTH": launch.width,
-        "BLOCK": launch.block,
-    }  # fmt: skip
+    constants = pull_constants(spec, Rows(scores, prior, None, None, None, caps), forward, launch)
     dtypes = (*[scores.dtype if a is None else a.dtype for a in arrays], torch.float32)
     plan = Plan(
         p.pull_kernel, scores.device, -(-count // launch.rows), dtypes, (scores.dtype,),

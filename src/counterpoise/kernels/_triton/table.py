@@ -40,7 +40,7 @@ PLAIN = 64
 REGISTERS = {ATOMS: 80, PLAIN: 128}
 """A thread's at most, of scores alone: 24 warps of short rows or 16 of long ones share a multiprocessor.
 
-More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 72 bytes for it.
+More would let fewer programs in, and the memory would wait while they all compute; a few spill up to 48 bytes for it.
 """
 OWN = {"cvar": {PLAIN: 104}, "power_penalty": {ATOMS: 96}}
 """The same of families for whom another number was faster."""

@@ -75,16 +75,37 @@ def _scaled(
 
 
 @triton.jit
+def _first(tile, env, FAMILY: tl.constexpr, FLAGS: tl.constexpr, BLOCK: tl.constexpr):
+    """Take the first look, for what the family asks of it."""
+    of_ball: tl.constexpr = FAMILY == CHI_BALL or FAMILY == PROJECT_BALL
+    of_power: tl.constexpr = FAMILY == POWER_PENALTY or FAMILY == ENTMAX
+    of_root: tl.constexpr = FAMILY == POWER_PENALTY and (SQUARED & FLAGS) > 0
+    plain: tl.constexpr = ((PRIOR | LOOPED) & FLAGS) == 0
+    ties: tl.constexpr = of_ball or FAMILY == KL_BALL or (of_power and (SQUARED & FLAGS) == 0)
+    starts: tl.constexpr = FAMILY == KL_BALL or FAMILY == CVAR or ((of_ball or of_root) and plain)
+    return first_look(tile, env, ties, starts, FLAGS, BLOCK)
+
+
+@triton.jit
+def _store(value_out, numbers_out, numbers, row, rows, here):
+    """Store value, multiplier, shift, gap and, where the value does not lie in its place, the rate."""
+    value, multiplier, shift, gap, rate = numbers
+    rated = here & ((numbers_out + 3 * rows).to(tl.int64) != value_out.to(tl.int64))
+    tl.store(value_out + row, value, mask=here)
+    tl.store(numbers_out + row, multiplier, mask=here)
+    tl.store(numbers_out + rows + row, shift, mask=here)
+    tl.store(numbers_out + 2 * rows + row, gap, mask=here)
+    tl.store(numbers_out + 3 * rows + row, rate, mask=rated)
+
+
+@triton.jit
 def weigh_kernel(
     scores, prior, mask, caps, lengths, amounts, weights, value_out, numbers_out, status_out,
     rows, n, stride_scores, stride_prior, stride_mask, stride_caps, amount, cap, exponent, scale_of,
     FAMILY: tl.constexpr, FLAGS: tl.constexpr, PER_ROW: tl.constexpr, HAS_LENGTHS: tl.constexpr,
     DETAILS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a.
-
-    Where the value is to lie in the rate's place, the rate is not stored.
-    """
+    """Solve ROWS rows; ``scale_of`` is f''(1) of the divergence, ``exponent`` its a."""
     row, cols = places(ROWS, WIDTH, BLOCK)
     row = tl.program_id(0) * ROWS + row
     here = row < rows
@@ -105,13 +126,7 @@ def weigh_kernel(
     x, p = canonical(z, m, c, inside, scale, FLAGS)
     tile = (x, p, c)
     env = (io, at, scale, n, cap)
-    of_ball: tl.constexpr = FAMILY == CHI_BALL or FAMILY == PROJECT_BALL
-    of_power: tl.constexpr = FAMILY == POWER_PENALTY or FAMILY == ENTMAX
-    of_root: tl.constexpr = FAMILY == POWER_PENALTY and (SQUARED & FLAGS) > 0
-    plain: tl.constexpr = ((PRIOR | LOOPED) & FLAGS) == 0
-    ties: tl.constexpr = of_ball or FAMILY == KL_BALL or (of_power and (SQUARED & FLAGS) == 0)
-    starts: tl.constexpr = FAMILY == KL_BALL or FAMILY == CVAR or ((of_ball or of_root) and plain)
-    argmass, mean, spread = first_look(tile, env, ties, starts, FLAGS, BLOCK)
+    argmass, mean, spread = _first(tile, env, FAMILY, FLAGS, BLOCK)
     argmass = tl.where(mean > 0, argmass, 1.0)
     marks = tl.where((mean != mean) & (marks == 0), 1.0, marks)
     mean = tl.where(mean == mean, mean, 0.0)
@@ -145,10 +160,5 @@ def weigh_kernel(
     value, multiplier, shift, gap, rate, status = report(
         env, checks, bound, given, mean, (saturated, uniform), status, top, k, scale_of, FAMILY, DETAILS
     )  # fmt: skip
-    rated = here & ((numbers_out + 3 * rows).to(tl.int64) != value_out.to(tl.int64))
-    tl.store(value_out + row, value, mask=here)
-    tl.store(numbers_out + row, multiplier, mask=here)
-    tl.store(numbers_out + rows + row, shift, mask=here)
-    tl.store(numbers_out + 2 * rows + row, gap, mask=here)
-    tl.store(numbers_out + 3 * rows + row, rate, mask=rated)
+    _store(value_out, numbers_out, (value, multiplier, shift, gap, rate), row, rows, here)
     tl.store(status_out + row, status, mask=here)

@@ -14,7 +14,7 @@ import torch
 from .._spec import Options, Rows, Spec, Weighed, flat
 from . import direct
 from .direct import POINTER, Plan, allocator
-from .plans import pull_plan, weigh_plan
+from .plans import inputs_of, pull_plan, weigh_plan
 from .table import Launch
 
 split, int32 = torch.unsafe_split_with_sizes, torch.int32
@@ -24,13 +24,10 @@ new = tuple.__new__
 def _read(
     scores: torch.Tensor, options: Options, amount: float | torch.Tensor, cap: float | torch.Tensor
 ) -> tuple[tuple[torch.Tensor, ...], float, float]:
-    """Return what the kernel reads, in place of an absent array the scores, and two numbers, in place of arrays any."""
-    prior, mask, lengths, _, _ = options
-    arrays = tuple([a if isinstance(a, torch.Tensor) else scores for a in (scores, prior, mask, cap, lengths, amount)])
-    return (
-        arrays, 0.0 if isinstance(amount, torch.Tensor) else float(amount),
-        1.0 if isinstance(cap, torch.Tensor) else float(cap),
-    )  # fmt: skip
+    """Return what the kernel reads, and two numbers, any where there is an array in place of one."""
+    amounts, number = (amount, 0.0) if isinstance(amount, torch.Tensor) else (None, float(amount))
+    caps, ceiling = (cap, 1.0) if isinstance(cap, torch.Tensor) else (None, float(cap))
+    return inputs_of(Rows(scores, *options[:3], amounts, caps)), number, ceiling
 
 
 class Weighing:
@@ -49,7 +46,7 @@ class Weighing:
     def __init__(
         self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None, rated: bool = True
     ) -> None:
-        """Prepare for rows that are adjacent, and results in the shape of the batch."""
+        """Prepare for adjacent rows, results in the batch's shape, and for ``rated`` a gradient that is to come."""
         scores = rows.scores
         count, n = scores.shape
         self.alone = all(a is None for a in rows[1:])
@@ -140,8 +137,7 @@ class Weighing:
         if self.plan.elsewhere():
             with torch.cuda.device(self.plan.device):
                 return self.weighed(rows, floats)
-        scores, prior, mask, lengths, amounts, caps = rows
-        inputs = tuple([scores if a is None else a for a in (scores, prior, mask, caps, lengths, amounts)])
+        inputs = inputs_of(rows)
         outputs = Weighed(self.weights(), self.value(), self.numbers(), self.status())
         pointers = (*map(POINTER, inputs), *map(POINTER, outputs))
         if not self.plan.launch(pointers, reduce(or_, pointers), *floats):
