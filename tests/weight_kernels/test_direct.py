@@ -74,6 +74,7 @@ def device():
         patch.setattr(triton.compiler, "compile", lambda *_, **__: Compiled())
         patch.setattr(call, "_PLANS", {})
         patch.setattr(direct, "_COMPILED", {})
+        patch.setattr(direct, "stream", lambda _: 7)
         patch.setattr(_seen, "_SEEN", {})
         patch.setattr(_launch, "_by_triton", lambda *_: True)
         for kernel in kernels:
@@ -218,10 +219,11 @@ def publicly(name, scores, amount, options):
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(call=calls())
-def test_a_call_like_one_before_is_launched_as_that_one_was(call, device, monkeypatch):
+@given(call=calls(), stream=st.sampled_from([0, 7]))
+def test_a_call_like_one_before_is_launched_as_that_one_was(call, stream, device, monkeypatch):
     out, kept = [], []
     with monkeypatch.context() as patch:
+        patch.setattr(device.direct, "stream", lambda _: stream)
         patch.setattr(_calls, "seen", lambda *asked: kept.append(device.seen.seen(*asked)) or kept[-1])
         ordinary, direct = both(device, lambda: out.append(publicly(*call)), monkeypatch)
     _, scores, amount, options = call
@@ -272,6 +274,76 @@ def test_results_may_be_changed_in_place_but_what_backward_reads(device, shape):
     solution.multiplier.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(solution.weights.sum(), losses)
+
+
+BATCHES = [(), (1,), (3,), (4,), (64,), (2, 3), (3, 0), (2, 3, 4), (500,), (3000,)]
+
+
+@pytest.fixture
+def default_stream(device, monkeypatch):
+    monkeypatch.setattr(device.direct, "stream", lambda _: 0)
+
+
+def penalized(batch, calls=40):
+    losses = torch.zeros(*batch, 16)
+    return [kernels.penalized(losses, cp.KL(), 0.5) for _ in range(calls)]
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+def test_calls_that_share_an_allocation_share_no_memory(device, default_stream, batch):
+    solutions = penalized(batch)
+    first = solutions[0]
+    for i, solution in enumerate(solutions):
+        for j, (number, like) in enumerate(zip(solution, first, strict=True)):
+            assert (number.shape, number.dtype, number.stride()) == (like.shape, like.dtype, like.stride())
+            number.fill_(6 * i + j)
+    for i, solution in enumerate(solutions):
+        assert all((number == 6 * i + j).all() for j, number in enumerate(solution))
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+def test_little_memory_is_held_by_a_report(device, default_stream, batch):
+    rows = max(1, torch.zeros(batch).numel())
+    for solution in penalized(batch):
+        assert solution.gap.untyped_storage().nbytes() <= max(1 << 14, 4 * (6 * rows + 16))
+        assert solution.weights.untyped_storage().nbytes() == 64 * solution.value.numel()
+
+
+@pytest.mark.parametrize("batch", [(), (4,)], ids=str)
+def test_only_calls_on_the_default_stream_share_an_allocation(device, default_stream, monkeypatch, batch):
+    def allocations():
+        return len({solution.gap.untyped_storage().data_ptr() for solution in penalized(batch)})
+
+    assert allocations() <= 5
+    monkeypatch.setattr(device.direct, "stream", lambda _: 7)
+    assert allocations() == 40
+
+
+def test_reports_of_a_call_under_inference_may_be_saved_by_autograd_afterwards(device, default_stream):
+    with torch.inference_mode():
+        penalized((5,), 3)
+    leaf = torch.ones(5, requires_grad=True)
+    (leaf * penalized((5,), 1)[0].gap).sum().backward()
+
+
+def test_a_dispatch_mode_leaves_nothing_behind(device, default_stream):
+    class Wrapped(torch.Tensor):
+        pass
+
+    class Wrapping(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            wrap = lambda a: a.as_subclass(Wrapped) if isinstance(a, torch.Tensor) else a  # noqa: E731
+            return [wrap(a) for a in out] if isinstance(out, (list, tuple)) else wrap(out)
+
+    losses = torch.zeros(6, 16)
+    for _ in range(3):
+        kernels.penalized(losses, cp.ChiSquare(), 0.5)
+    with Wrapping():
+        for _ in range(40):
+            kernels.penalized(losses, cp.ChiSquare(), 0.5)
+    for _ in range(40):
+        assert type(kernels.penalized(losses, cp.ChiSquare(), 0.5).gap) is torch.Tensor
 
 
 def test_a_view_that_is_negated_lazily_is_negated(device):

@@ -26,6 +26,8 @@ POINTER = torch.Tensor.data_ptr
 _RUNTIME, _COMPILATION = knobs.runtime, knobs.compilation
 _current_device = getattr(torch._C, "_cuda_getDevice", torch.cuda.current_device)
 """The public function asks first whether CUDA is initialised; an array on a device says that it is."""
+stream = getattr(torch._C, "_cuda_getCurrentRawStream", lambda device: torch.cuda.current_stream(device).cuda_stream)
+"""A device's current stream, 0 where that is the default one."""
 _COMPILED: dict[tuple, dict] = {}
 """By all that Triton specialises on but the pointers: the launchers, by the pointers that 16 does not divide."""
 

@@ -3,7 +3,6 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
@@ -15,9 +14,9 @@ from .._spec import Options, Rows, Spec, Weighed, flat
 from . import direct
 from .direct import POINTER, Plan, allocator
 from .plans import inputs_of, pull_plan, weigh_plan
+from .reports import Reports
 from .table import Launch
 
-split, int32 = torch.unsafe_split_with_sizes, torch.int32
 new = tuple.__new__
 
 
@@ -31,24 +30,16 @@ def _read(
 
 
 class Weighing:
-    """What solves rows of one kind.
+    """What solves rows of one kind; nobody holds weights by holding one of these."""
 
-    Multiplier, shift, gap, rate, value and status lie in one allocation, the table, as an allocation takes longer than
-    a view. Nobody holds weights by holding one of these. The value takes the place of the rate, which only a backward
-    pass reads, where none is to come.
-    """
-
-    __slots__ = (
-        "alone", "numbers", "plan", "pulls", "run", "sizes", "status", "status_at", "table", "value", "value_at",
-        "value_in", "weights",
-    )  # fmt: skip
+    __slots__ = ("alone", "numbers", "plan", "pulls", "reports", "run", "status", "value", "weights")
 
     def __init__(
         self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None, rated: bool = True
     ) -> None:
         """Prepare for adjacent rows, results in the batch's shape, and for ``rated`` a gradient that is to come."""
         scores = rows.scores
-        count, n = scores.shape
+        n = scores.shape[1]
         self.alone = all(a is None for a in rows[1:])
         self.plan = weigh_plan(spec, rows, launch)
         wide = torch.float32
@@ -58,14 +49,7 @@ class Weighing:
                 ((*batch, n), spec.dtype), (batch, wide), ((4, *batch), wide), (batch, torch.int32),
             )
         )  # fmt: skip
-        first, *others = batch or (1,)
-        each = math.prod(others)
-        before = 4 if rated or count % 4 else 3  # pointers are multiples of 16 bytes, as Triton likes them
-        unused = -((before + 1) * first) % (4 // math.gcd(4, each))
-        self.table = allocator(((before + 2) * first + unused, *others), wide, scores.device)
-        self.sizes = (*[first] * (before + 1), *[unused] * (unused > 0), first) if batch else None
-        self.pulls, self.value_in = {}, before
-        self.value_at, self.status_at = 4 * before * count, 4 * each * ((before + 1) * first + unused)
+        self.reports, self.pulls = Reports(batch, scores.device, rated), {}
         self.run = self.solver(tuple)
 
     def solver(self, form: type | None) -> Callable[..., Any]:
@@ -73,7 +57,7 @@ class Weighing:
 
         It returns weights and the table for ``tuple``, all that is reported in a named tuple of that type, or weights.
         """
-        run, parts = self._run, self.parts
+        run, parts = self._run, self.reports.parts
 
         def solve(*given: Any) -> Any:
             weights, table = run(*given)
@@ -81,33 +65,38 @@ class Weighing:
                 return weights
             return (weights, table) if form is tuple else new(form, (weights, *parts(table)))
 
-        return self._quick(form, solve) if self.alone and self.sizes else solve
+        return self._quick(form, solve) if self.alone else solve
 
     def _quick(self, form: type | None, solve: Callable[..., Any]) -> Callable[..., Any]:
-        """Return what does the same with scores alone in as few steps as Python takes, or where it can't, ``solve``."""
-        plan, weights_of, table_of, sizes = self.plan, self.weights, self.table, self.sizes
-        value_at, status_at, value_in = self.value_at, self.status_at, self.value_in
+        """Return what does the same with scores alone in as few steps as Python takes, or where it can't, ``solve``.
+
+        Reports are taken from an allocation for several calls on a device's default stream only: on another one memory
+        may be given away that the calls still write, and a CUDA graph, which that one can't capture, needs its own.
+        """
+        plan, reports, weights_of, table_of = self.plan, self.reports, self.weights, self.reports.table
         kernel, programs, device, launchers = plan.kernel, plan.programs, plan.device, plan.launchers
-        before, rest = plan.before, plan.rest
+        before, rest, several = plan.before, plan.rest, form not in (None, tuple)
 
         def quick(scores: torch.Tensor, options: Options, amount: float, cap: float) -> Any:
             launch = launchers.get(None)
             if launch is None or plan.elsewhere() or direct.watched(kernel):
                 return solve(scores, options, amount, cap)
-            weights, table = weights_of(), table_of()
-            read, out, at = POINTER(scores), POINTER(weights), POINTER(table)
-            if (read | out | at) & 15:
+            weights, table = weights_of(), None
+            taken = reports.take() if several and not direct.stream(device) else None
+            if taken:
+                reported, places = taken
+            else:
+                table = table_of()
+                places = reports.places(table)
+            read, out = POINTER(scores), POINTER(weights)
+            if (read | out | places[1]) & 15:
                 return solve(scores, options, amount, cap)
             launch(programs, device, (
-                read, read, read, read, read, read, out, at + value_at, at, at + status_at, *before, float(amount),
-                float(cap), *rest,
+                read, read, read, read, read, read, out, *places, *before, float(amount), float(cap), *rest
             ))  # fmt: skip
-            if form is None:
-                return weights
-            if form is tuple:
-                return weights, table
-            parts = split(table, sizes)
-            return new(form, (weights, parts[value_in], parts[0], parts[1], parts[2], parts[-1].view(int32)))
+            if several:
+                return new(form, (weights, *(reported if taken else reports.parts(table))))
+            return weights if form is None else (weights, table)
 
         return quick
 
@@ -118,19 +107,17 @@ class Weighing:
         if plan.elsewhere():
             with torch.cuda.device(plan.device):
                 return self._run(scores, options, amount, cap)
-        weights, table = self.weights(), self.table()
+        weights, table = self.weights(), self.reports.table()
         arrays, *floats = _read(scores, options, amount, cap)
-        at = POINTER(table)
-        pointers = (*map(POINTER, arrays), POINTER(weights), at + self.value_at, at, at + self.status_at)
+        pointers = (*map(POINTER, arrays), POINTER(weights), *self.reports.places(table))
         if not plan.launch(pointers, reduce(or_, pointers), *floats):
-            value, *_, status = self.parts(table)
+            value, *_, status = self.reports.parts(table)
             plan.by_triton(arrays, (weights, value, table, status), *floats)
         return weights, table
 
     def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return value, multiplier, shift, gap and status out of the table; to autograd they are no views of it."""
-        parts = split(table, self.sizes) if self.sizes else [a.data for a in table.unbind()]
-        return parts[self.value_in], parts[0], parts[1], parts[2], parts[-1].view(int32)
+        """Return value, multiplier, shift, gap and status out of the table."""
+        return self.reports.parts(table)
 
     def weighed(self, rows: Rows, floats: tuple[float, ...]) -> Weighed:
         """Return all in arrays of their own."""
