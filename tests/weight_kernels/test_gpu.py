@@ -11,6 +11,9 @@ torch = pytest.importorskip("torch")
 
 from weight_kernels.problems import FAMILIES, PRIORS, close, condition, feasible_cap, random  # noqa: E402
 
+import counterpoise as cp  # noqa: E402
+from counterpoise import kernels  # noqa: E402
+
 TESTS = Path(__file__).parents[1]
 DEVICE = os.environ.get("COUNTERPOISE_KERNEL_DEVICE", "cuda")
 PRIOR_IDS = [f"{family.name}{', prior' * prior}" for family, prior in PRIORS]
@@ -99,6 +102,36 @@ def test_direct_launches_give_what_triton_s_give(family, with_prior, offset, n, 
     found()  # compiles nothing, and is kept
     monkeypatch.setattr(direct.Plan, "by_triton", None)
     assert all(map(torch.equal, found(), by_triton))
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (4, 16)], ids=str)
+def test_solutions_that_share_an_allocation_or_are_captured_equal_others(batch):
+    if DEVICE != "cuda":
+        pytest.skip("launches are direct on a CUDA device only")
+    losses = torch.randn(*batch, 64, generator=torch.Generator().manual_seed(7)).to(DEVICE)
+
+    def solved(scale):
+        return kernels.constrained(scale * losses, cp.KL(), 0.5, impl="triton")
+
+    def on_a_stream_of_its_own(scale):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            solution = solved(scale)
+        torch.cuda.synchronize()
+        return solution
+
+    def equal(found, scales):
+        expected = [on_a_stream_of_its_own(scale) for scale in scales]
+        return all(torch.equal(a, b) for x, y in zip(found, expected, strict=True) for a, b in zip(x, y, strict=True))
+
+    scales = [1 + i / 8 for i in range(40)]
+    assert equal([solved(scale) for scale in scales], scales)
+    scale, graph = torch.ones((), device=DEVICE), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = solved(scale)
+    later = [solved(scale) for scale in scales]
+    scale.fill_(3.0)
+    graph.replay()
+    assert equal([captured], [3.0]) and equal(later, scales)
 
 
 def test_more_elements_than_32_bits_count():
