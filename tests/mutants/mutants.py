@@ -151,8 +151,8 @@ MUTANTS = {
     "tilts without a bound": ("ratios/features.py", "1 / (share + (1 - share) * xp.exp", "1 / ((1 - share) * xp.exp"),
     "tilts of Gaussians whatever they are worth": (
         "ratios/tilts.py",
-        "return min(losses, key=losses.__getitem__)",
-        "return kinds[-1]",
+        "    return best",
+        "    return kinds[-1]",
     ),
     "a proportional tilt of other samples": ("ratios/tilts.py", "not look_gaussian(xp, target, train)", "False"),
     "a proportional tilt of one column": ("ratios/tilts.py", "if vary > 1 and d", "if d"),
@@ -184,7 +184,18 @@ MUTANTS = {
         "ROWS_INDEPENDENT, ROWS_ALL = 30, 20",
         "ROWS_INDEPENDENT, ROWS_ALL = 20, 15",
     ),
-    "tilts under the whole ridge": ("ratios/ulsif.py", "TILTED = 10.0", "TILTED = 1.0"),
+    "tilts under the whole ridge": ("ratios/ulsif.py", "= 10.0, 30.0", "= 1.0, 1.0"),
+    "tilts of p/q and relative ones alike": ("ratios/ulsif.py", "= 10.0, 30.0", "= 10.0, 10.0"),
+    "the last tilt taken for the richest": (
+        "ratios/tilts.py",
+        '-2 if tilts_of(features) == "both" else -1',
+        "-1",
+    ),
+    "both tilts taken for independent ones": (
+        "ratios/tilts.py",
+        '"independent" if bool(curved) else "both"',
+        '"independent"',
+    ),
     "few target rows cut at their largest": ("ratios/select.py", "BEYOND = 1.0", "BEYOND = 0.0"),
     "tilts believed for nothing": (
         "ratios/ulsif.py",

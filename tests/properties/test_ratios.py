@@ -43,8 +43,8 @@ GAUSSIAN = {
     "linear": {"shared": True}, "proportional": {"proportional": True}, "independent": {"independent": True}, "all": {},
 }  # fmt: skip
 HELD = {
-    "linear": ("linear",), "proportional": ("proportional",), "independent": ("linear", "independent"),
-    "all": ("linear", "independent", "all"),
+    "linear": ("linear",), "proportional": ("proportional",), "both": ("proportional", "linear"),
+    "independent": ("linear", "independent"), "all": ("linear", "independent", "all"),
 }  # fmt: skip
 """Which pairs of Gaussians each kind of tilts holds."""
 
@@ -78,7 +78,8 @@ def test_leave_one_out_equals_brute_force(alpha, typical, seed, n_t, n_s, lam):
         beta = beta if alpha >= 0.1 else max(alpha, min(0.3, max(0.01, 1 / typical)))
     psi, phi = (np.asarray(cp.feature_map(features, x)) for x in (target, train))
     felt = phi.sum(axis=0) >= min(5.0, n_s / 2)  # by all rows together: bumps that are left out stay out
-    ridge = lam * np.diag(np.r_[0.0, np.ones(len(features.centres)), [0.1] * (typical is not None)])[felt][:, felt]
+    of_tilt = [] if typical is None else [1 / 30 if alpha >= 0.1 else 1 / 10]
+    ridge = lam * np.diag(np.r_[0.0, np.ones(len(features.centres)), of_tilt])[felt][:, felt]
     psi, phi = psi[:, felt], phi[:, felt]
     for i in range(n_t):
         for j in range(n_s):
@@ -639,7 +640,7 @@ def test_with_heavy_tails_students_t_takes_the_place_of_gaussians():
 
 
 def test_tilts_ask_for_rows():
-    shapes = []
+    kinds = []
     for n_t, n_s, d in (
         (39, 40, 2), (40, 40, 2), (49, 400, 2), (59, 60, 2), (60, 60, 2), (90, 89, 3), (90, 90, 3), (119, 120, 4),
         (120, 120, 4), (140, 139, 4), (140, 140, 4), (60, 60, 4),
@@ -648,20 +649,19 @@ def test_tilts_ask_for_rows():
         # variances and correlations that are worth their coefficients
         target = (0.5 * target + 0.6 * target[:, :1]) * np.array([2.0, *[1.0] * (d - 1)])
         target, train = (np.column_stack([x, np.full(len(x), 3.0)]) for x in (target, train[:n_s]))
-        tilts = cp.fit_kliep(target=target, train=train, bandwidth=1.0).features.tilts
-        shapes.append(None if tilts is None else tilts.shape)
-    of_four = [(1, 6), (2, 21), (2, 21), (3, 21), None]
-    assert shapes == [None, (1, 4), (1, 4), (1, 4), (3, 10), (1, 5), (3, 15), *of_four]
+        kinds.append(tilts_of(cp.fit_kliep(target=target, train=train, bandwidth=1.0).features))
+    of_four = ["both", "independent", "independent", "all", None]
+    assert kinds == [None, "linear", "linear", "both", "all", "both", "all", *of_four]
     assert cp.fit_kliep(target=target, train=train, bandwidth=1.0, tilts=False).features.tilts is None
     for fit in (
         functools.partial(f, bandwidth=1.0) for f in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=1.0))
     ):
         # asked for, they come with fewer rows as well
         shapes = [fit(target=target, train=train, tilts=tilts).features.tilts.shape for tilts in HELD]
-        assert shapes == [(1, 6), (1, 21), (2, 21), (3, 21)]
-        allowed = "True, False, 'linear', 'proportional', 'independent', 'all', 'student'"
-        with pytest.raises(ValueError, match=f"tilts is 'both'; one of {allowed} is needed"):
-            fit(target=target, train=train, tilts="both")
+        assert shapes == [(1, 6), (1, 21), (2, 21), (2, 21), (3, 21)]
+        allowed = "True, False, 'linear', 'proportional', 'both', 'independent', 'all', 'student'"
+        with pytest.raises(ValueError, match=f"tilts is 'none'; one of {allowed} is needed"):
+            fit(target=target, train=train, tilts="none")
 
 
 DRAWN = {
@@ -676,12 +676,12 @@ DRAWN = {
     "spread of correlated columns": (
         lambda g, n: g.multivariate_normal([0.3, 0, 0], 0.4 * np.eye(3) + 0.6, n),
         lambda g, n: g.multivariate_normal(np.zeros(3), 0.8 * np.eye(3) + 1.2, n),
-        {"proportional", "all"},  # the tests of normality find one sample in twenty out
+        {"proportional", "both", "all"},  # the tests of normality find one sample in twenty out
     ),
     "spread of mixtures": (
         lambda g, n: 0.7 * (g.normal(0, 1, (n, 2)) + 4 * g.integers(0, 2, (n, 2))),
         lambda g, n: g.normal(0, 1, (n, 2)) + 4 * g.integers(0, 2, (n, 2)),
-        {"linear", "independent", "all"},
+        {"both"},
     ),
     "spread of many columns": (
         lambda g, n: g.normal(0.3, 1, (n, 11)),
@@ -715,9 +715,11 @@ def test_tilts_are_those_whose_log_loss_is_worth_their_coefficients(name, seed):
         losses[kind] = np.logaddexp(0, -odds[0]).sum() + np.logaddexp(0, odds[1]).sum() + 1.5 * count
     kind = min(losses, key=losses.get)
     assert sorted(losses.values())[1] > losses[kind] + 1e-6
-    if kind == "proportional" and (d > 10 or not look_gaussian(xp, target, train)):
-        del losses[kind]  # it would be the only tilt
+    if kind == "proportional" and d > 10:
+        del losses[kind]
         kind = min(losses, key=losses.get)
+    elif kind == "proportional" and not look_gaussian(xp, target, train):
+        kind = "both"  # alone it has to be right
     assert DRAWN[name][2] is None or kind in DRAWN[name][2]
     for fit in (cp.fit_kliep, functools.partial(cp.fit_ulsif, penalty=0.1)):
         for data in ((target, train), (target[::-1] * 1e3 + 5, train[::-1] * 1e3 + 5)):
@@ -801,13 +803,18 @@ def test_many_columns_without_a_shift_give_one(fit):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.2])
-def test_tilts_bear_a_tenth_of_the_ridge(alpha):
+@pytest.mark.parametrize("tilts", [*HELD, "student"])
+def test_the_richest_tilt_bears_a_part_of_the_ridge(alpha, tilts):
     target, train = gaussians(8, 90, 120)
-    model = cp.fit_ulsif(target=target, train=train, alpha=alpha, bandwidth=0.7, penalty=0.05, tilts="all")
+    model = cp.fit_ulsif(target=target, train=train, alpha=alpha, bandwidth=0.7, penalty=0.05, tilts=tilts)
     psi, phi = (cp.feature_map(model.features, x) for x in (target, train))
     felt = phi.sum(axis=0) >= 5
-    assert felt[-3:].all() and 10 < felt.sum() < len(felt)
-    ridge = np.diag(np.concatenate([[0.0], np.ones(len(felt) - 4), np.full(3, 0.1)]))
+    held = HELD.get(tilts, ("student",))
+    assert felt[-len(held) :].all() and 10 < felt.sum() < len(felt)
+    richest = "proportional" if tilts == "both" else tilts
+    least = 1 / 30 if alpha >= 0.1 else 1 / 10
+    tilted = [least if kind == richest else 1.0 for kind in held]
+    ridge = np.diag(np.concatenate([[0.0], np.ones(len(felt) - 1 - len(held)), tilted]))
     second = alpha * psi.T @ psi / 90 + (1 - alpha) * phi.T @ phi / 120
     expected = np.zeros(len(felt))
     expected[felt] = np.linalg.solve((second + 0.05 * ridge)[np.ix_(felt, felt)], psi.mean(axis=0)[felt])
@@ -819,7 +826,7 @@ def test_tilts_are_believed_less_for_each_of_their_coefficients():
 
     target, train = gaussians(3, 50, 80, d=4)
     bumps = cp.gaussian_features(target=target, train=train)
-    counts = {None: 0, "linear": 4, "proportional": 5, "independent": 8, "all": 14, "student": 8}
+    counts = {None: 0, "linear": 4, "proportional": 5, "both": 5, "independent": 8, "all": 14, "student": 8}
     for kind, count in counts.items():
         features = with_tilts(xp, bumps, target, train, 0.1, kind)
         assert optimism(xp, features, target, train, 0.3) == pytest.approx(count * 0.7**2 * (1 / 50 + 1 / 80))
@@ -898,13 +905,12 @@ def test_known_gaussians_are_found(name):
 
 def test_the_relative_ratio_is_bounded_and_exact_at_its_optimum():
     target, train = gaussians(12)
-    model = cp.fit_ulsif(target=target, train=train, alpha=0.5, bandwidth=1.0, penalty=0.1)
+    model = cp.fit_ulsif(target=target, train=train, alpha=0.5, bandwidth=1.0, penalty=0.1, tilts="all")
     psi, phi = (np.asarray(cp.feature_map(model.features, x)) for x in (target, train))
     theta = np.asarray(model.coefficients)
     second = 0.5 * psi.T @ psi / len(psi) + 0.5 * phi.T @ phi / len(phi)
     felt = phi.sum(axis=0) >= 5
-    tilts = len(model.features.tilts)
-    ridge = np.r_[0.0, np.ones(len(theta) - 1 - tilts), np.full(tilts, 0.1)]
+    ridge = np.r_[0.0, np.ones(len(theta) - 2), 1 / 30]
     gradient = second @ theta + 0.1 * ridge * theta - psi.mean(axis=0)
     np.testing.assert_allclose(gradient[felt], 0, atol=1e-10)
     assert (theta[~felt] == 0).all()

@@ -63,7 +63,7 @@ def fit_kliep(
         σ in units of the scaled samples, one or a grid; default the median distance times 0.1 to 4 (nine values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "proportional", "independent", "all", "student"}
+    tilts : bool or {"linear", "proportional", "both", "independent", "all", "student"}
         Whether the mixture holds, beside default bumps, ratios of Gaussians: of one covariance, of proportional ones
         (see `fit_gaussian`), of independent ones or of any two; each as p/(βp + (1 − β)q), 1/β being 100, or the rows
         of the smaller sample if these are fewer. Where they fit, a hundred bumps need not find what means and
@@ -71,11 +71,11 @@ def fit_kliep(
         than a Gaussian's, symmetric and without ties. The first two ask for forty rows of both samples for each
         column, the third for thirty for each of its coefficients, the fourth for twenty; all but the first for fifty of
         each sample, and for a nat and a half of log loss, as a classifier of the two samples, for each coefficient more
-        than one before it has; the second for samples of two to ten columns that look Gaussian (see `fit_ratio`). The
-        first is that of logistic regression where there are more than ten columns: its ridge is worth forty rows, and
-        with fifty of each sample it asks for ten for each coefficient in effect. ``"linear"`` and ``"proportional"``
-        have one of these, ``"independent"`` has the first as well, ``"all"`` these two and the fourth, ``"student"``
-        that of Student's t with fewer rows as well.
+        than one before it has; the second for two to ten columns, and the first beside it unless the samples look
+        Gaussian (see `fit_ratio`). The first is that of logistic regression where there are more than ten columns: its
+        ridge is worth forty rows, and with fifty of each sample it asks for ten for each coefficient in effect.
+        ``"linear"`` and ``"proportional"`` have one of these, ``"both"`` the two, ``"independent"`` has the first as
+        well, ``"all"`` the first, the third and the fourth, ``"student"`` that of Student's t with fewer rows as well.
     folds : int, optional
         Of the cross-validation that chooses among bandwidths; default 5, or the size of the smaller sample if that is
         less. It holds out both samples, with bumps at held-out rows, and scores by minus the Donsker-Varadhan bound,

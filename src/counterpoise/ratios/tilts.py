@@ -16,14 +16,15 @@ from .probability import log_losses
 from .samples import location_and_spread, varying
 from .student import has_heavy_tails, student_tails
 
-Tilts = Literal["linear", "proportional", "independent", "all", "student"]
+Tilts = Literal["linear", "proportional", "both", "independent", "all", "student"]
 HOLDS: dict[Tilts, tuple[Tilts, ...]] = {
     "linear": ("linear",),
     "proportional": ("proportional",),
+    "both": ("proportional", "linear"),
     "independent": ("linear", "independent"),
     "all": ("linear", "independent", "all"),
 }
-"""Tilts of Gaussians, from few coefficients to many, and which of them come with each."""
+"""Tilts of Gaussians, from few coefficients to many, and which of them come with each; their order tells which."""
 ROWS = 40
 """Rows of both samples that a linear or proportional tilt needs for each column; and what a ridge is worth."""
 ROWS_INDEPENDENT, ROWS_ALL = 30, 20
@@ -48,8 +49,8 @@ def kind_of_tilts(
 
     A linear or proportional one asks for forty rows of both samples for each column, constant columns aside,
     independent Gaussians for thirty for each coefficient, any two for twenty; all but the linear one for fifty of each
-    sample, and to be worth it; the proportional one for samples of at most ten columns that look Gaussian. A linear
-    tilt of many columns needs fifty of each as well, but otherwise what is ``asked``.
+    sample, and to be worth it; the proportional one for at most ten columns, and to be alone for samples that look
+    Gaussian. A linear tilt of many columns needs fifty of each as well, but otherwise what is ``asked``.
     """
     allowed = (True, False, *get_args(Tilts))
     if wanted not in allowed:
@@ -85,15 +86,23 @@ def with_tilts(xp: Any, features: Features, target: Array, train: Array, share: 
 
 
 def tilts_of(features: Features) -> Tilts | None:
-    """Say which tilts bumps have: a single one that is not linear is the proportional one."""
+    """Say which tilts bumps have: of two the last is linear where the other is that of proportional covariances."""
     if features.share is None:
         return None
     if features.tilts is None:
         return "student"
-    held, width = (int(size) for size in features.tilts.shape)
+    held, linear = int(features.tilts.shape[0]), 1 + int(features.shift.shape[0])
     if held == 1:
-        return "linear" if width == 1 + int(features.shift.shape[0]) else "proportional"
-    return "independent" if held == 2 else "all"
+        return "linear" if int(features.tilts.shape[1]) == linear else "proportional"
+    if held == 3:
+        return "all"
+    curved = _xp.namespace(tilts=features.tilts).any(features.tilts[1, linear:] != 0)
+    return "independent" if bool(curved) else "both"
+
+
+def richest(features: Features) -> int:
+    """Return the place of the tilt with the most coefficients, from the end."""
+    return -2 if tilts_of(features) == "both" else -1
 
 
 def with_bounded_tilts(
@@ -109,10 +118,11 @@ def with_bounded_tilts(
 
 
 def typical_log(xp: Any, features: Features, target: Array) -> float:
-    """Log ratio of the median target row by the last tilt, which is the richest; 0 if it is less, or without tilts."""
+    """Log ratio of the median target row by the richest tilt; 0 if it is less, or without tilts."""
     if features.share is None:
         return 0.0
-    logs = xp.sort(xp.concat([part[:, -1] for part in tilt_logs(xp, features, target)], axis=0))
+    column = richest(features)
+    logs = xp.sort(xp.concat([part[:, column] for part in tilt_logs(xp, features, target)], axis=0))
     return max(0.0, float(logs[(int(logs.shape[0]) - 1) // 2]))
 
 
@@ -134,7 +144,8 @@ def optimism(xp: Any, features: Features, target: Array, train: Array, beta: flo
 
 def _count(kind: Tilts, columns: int) -> int:
     products = columns * (columns + 1) // 2
-    return {"linear": columns, "proportional": columns + 1, "all": columns + products}.get(kind, 2 * columns)
+    fewer = {"linear": columns, "proportional": columns + 1, "both": columns + 1, "all": columns + products}
+    return fewer.get(kind, 2 * columns)
 
 
 def _enough_for(rows: int, vary: int, d: int) -> tuple[Tilts, ...]:
@@ -151,7 +162,7 @@ def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, 
     """Return the kind whose log loss as a classifier is least, its coefficients charged, the linear one among them.
 
     Gaussians that do not fit, as of counts or categories, are worse than a linear tilt and would mislead the weights.
-    A proportional one stands alone, so that it must be what made the samples.
+    A proportional one stands alone where it may be what made the samples; beside a linear one elsewhere.
     """
     if not others:
         return "linear"
@@ -162,8 +173,8 @@ def _worth(xp: Any, features: Features, target: Array, train: Array, vary: int, 
     losses = {kind: float(found[k]) + WORTH * _count(kind, vary) for k, kind in enumerate(kinds)}
     best = min(losses, key=losses.__getitem__)
     if best == "proportional" and not look_gaussian(xp, target, train):
-        del losses[best]
-    return min(losses, key=losses.__getitem__)
+        return "both"
+    return best
 
 
 def _log_ratios(xp: Any, features: Features, target: Array, train: Array, kinds: tuple[Tilts, ...]) -> Array:

@@ -14,18 +14,17 @@ from .grids import amounts, bandwidths, bumps_at, grid, judge, unseen, with_band
 from .model import Ratio
 from .samples import PAIRS, chunks, paired, samples, warn_disjoint, whole
 from .statistics import Statistics, ratio_statistics
-from .tilts import BOUNDED, Asked, Tilts, kind_of_tilts, optimism, typical_log, with_bounded_tilts
+from .tilts import BOUNDED, Asked, Tilts, kind_of_tilts, optimism, richest, typical_log, with_bounded_tilts
 
 __all__ = ["fit_ulsif", "ulsif_from_statistics"]
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-8, 4))
 RELATIVE, LEAST_RELATIVE = 0.3, 0.01
-"""β of the relative ratio by whose loss pairs of σ and λ are compared, a few large ratios ruling that of p/q; and the
-least one, where most target rows have ratios so large that the loss says nothing of them."""
+"""β of the loss by which pairs of σ and λ are compared; and the least one, where most target rows' ratios are large."""
 ASKED, ASKED_RELATIVE = Asked(in_effect=20.0, columns=25.0), Asked(in_effect=20.0, columns=4.0)
-"""Left-out rows helped to find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
-TILTED = 10.0
-"""By how much the ridge on tilts is smaller: it is there for a hundred bumps, where a tilt may be most of the ratio."""
+"""Left-out rows helped find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
+TILTED, TILTED_RELATIVE = 10.0, 30.0
+"""By how much the ridge on the richest tilt is smaller: it's there for bumps, and that may be the ratio, if bounded."""
 
 
 @on_host
@@ -44,9 +43,9 @@ def fit_ulsif(
     """Fit r = φᵀθ by least squares: min ½ E_m[r²] − E_target[r] + ½ λ θᵀPθ, m = α target + (1 − α) train.
 
     At α = 0 this is uLSIF, an estimate of p/q; at α > 0 RuLSIF, of the relative ratio p/(αp + (1 − α)q), which cannot
-    exceed 1/α. P is diagonal: 1 for bumps, a tenth for tilts, and 0 for the constant feature, so that before clipping
-    at 0 the mean of the ratio under m is exactly 1, and samples of one distribution get r = 1 however strong the
-    penalty.
+    exceed 1/α. P is diagonal: 1, but a thirtieth for the tilt with the most coefficients (α < 0.1: a tenth), and 0 for
+    the constant, so that before clipping at 0 the mean of the ratio under m is exactly 1, and samples of one
+    distribution get r = 1 however strong the penalty.
 
     Parameters
     ----------
@@ -65,7 +64,7 @@ def fit_ulsif(
         λ ≥ 0, one or a grid; default 10⁻⁴ to 10^1.5 (twelve values).
     n_centres : int
         Number of bumps.
-    tilts : bool or {"linear", "proportional", "independent", "all", "student"}
+    tilts : bool or {"linear", "proportional", "both", "independent", "all", "student"}
         Whether default features hold, beside bumps, ratios of Gaussians or Student's t, each as p/(βp + (1 − β)q);
         which, and with how many rows, is as in `fit_kliep`, but that the linear one of more than ten columns asks for
         twenty rows for each coefficient in effect and four for each column, 25 if α < 0.1. β is α, and at least 0.1, or
@@ -78,7 +77,7 @@ def fit_ulsif(
     Ratio
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
         every row was (at most 20,000 pairs). The loss is that of the relative ratio at β = max(α, 0.3) which the fit
-        implies: bounded, where that of p/q hangs on its few largest values. With α < 0.1 β is at most one over the last
+        implies: bounded, where that of p/q hangs on its few largest values. With α < 0.1 β is at most one over that
         tilt's ratio at the median target row, but 0.01 at least. Best is the least loss plus half of its standard
         error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one with the
         fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if with
@@ -173,7 +172,7 @@ def ulsif_from_statistics(
     (lam,) = amounts("penalty", penalty, zero=True)
     target_mean = statistics.target_sum / statistics.n_target
     second = _mixed(alpha, statistics.target_outer / statistics.n_target, statistics.train_outer / statistics.n_train)
-    roots = _inverse_roots(xp, features, statistics)
+    roots = _inverse_roots(xp, features, statistics, alpha)
     if not bool(xp.any(roots[1:] > 0)):
         warn_unfelt()
     basis = _eigenbasis(xp, second, roots)
@@ -198,14 +197,15 @@ def _mixed(alpha: float, of_target: Array, of_train: Array) -> Array:
     return of_train if alpha == 0.0 else alpha * of_target + (1.0 - alpha) * of_train
 
 
-def _inverse_roots(xp: Any, features: Features, statistics: Statistics) -> Array:
-    """Return P^−½: 1, or more for tilts, and 0 for bumps that fewer than about 5 training rows (of 10: half) feel."""
+def _inverse_roots(xp: Any, features: Features, statistics: Statistics, alpha: float) -> Array:
+    """Return P^−½: more than 1 for the richest tilt, 0 for bumps felt by fewer than 5 training rows (of 10: half)."""
     if features.kind != "gaussian":
         return xp.ones_like(statistics.train_sum)
     enough = xp.minimum(statistics.n_train / 2, xp.zeros_like(statistics.n_train) + 5.0)
     felt = xp.astype(statistics.train_sum >= enough, statistics.train_sum.dtype)
-    first = 1 + int(features.centres.shape[0])
-    return xp.concat([felt[:first], felt[first:] * math.sqrt(TILTED)], axis=0)
+    at = int(felt.shape[0]) + richest(features)
+    more = 1.0 if features.share is None else math.sqrt(TILTED if alpha < BOUNDED else TILTED_RELATIVE)
+    return xp.concat([felt[:at], felt[at : at + 1] * more, felt[at + 1 :]], axis=0)
 
 
 def _eigenbasis(xp: Any, second: Array, roots: Array) -> _Basis:
@@ -263,7 +263,7 @@ def _leave_one_out(
     n_t, n_s = int(target.shape[0]), int(train.shape[0])
     sums = ratio_statistics(features, target=target, train=train)
     second = _mixed(alpha, sums.target_outer / (n_t - 1), sums.train_outer / (n_s - 1))
-    basis = _eigenbasis(xp, second, _inverse_roots(xp, features, sums))
+    basis = _eigenbasis(xp, second, _inverse_roots(xp, features, sums, alpha))
     inverse = _inverse(xp, basis, lambdas)
     mean = xp.matmul(xp.matrix_transpose(basis.vectors), sums.target_sum / n_t)[:, None]
     rows_t, rows_s = (_xp.indices(xp, rows, target) for rows in paired(n_t, n_s, seed))

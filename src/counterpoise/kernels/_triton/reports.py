@@ -34,7 +34,8 @@ class Reports:
     """
 
     __slots__ = (
-        "_batch", "_many", "_numbers", "_offsets", "_ready", "_row", "_several", "_sizes", "_status", "_value_in", "table",
+        "_batch", "_many", "_numbers", "_offsets", "_ready", "_row", "_several", "_sizes", "_status", "_value_in",
+        "table",
     )  # fmt: skip
 
     def __init__(self, batch: tuple[int, ...], device: torch.device, rated: bool) -> None:
