@@ -24,7 +24,7 @@ RELATIVE, LEAST_RELATIVE = 0.3, 0.01
 ASKED, ASKED_RELATIVE = Asked(in_effect=20.0, columns=25.0), Asked(in_effect=20.0, columns=4.0)
 """Left-out rows helped find which columns differ: a tilt that hangs on that has made seventy of a p/q of ten."""
 TILTED, TILTED_RELATIVE = 10.0, 30.0
-"""By how much the ridge on the richest tilt is smaller: it's there for bumps, and that may be the ratio, if bounded."""
+"""By what the ridge is divided for the richest tilt, which may be most of the ratio; p/q may be beyond its bound."""
 
 
 @on_host
@@ -77,8 +77,8 @@ def fit_ulsif(
     Ratio
         With the whole grid's leave-one-out losses: one target and one training row left out at a time, exactly, until
         every row was (at most 20,000 pairs). The loss is that of the relative ratio at β = max(α, 0.3) which the fit
-        implies: bounded, where that of p/q hangs on its few largest values. With α < 0.1 β is at most one over that
-        tilt's ratio at the median target row, but 0.01 at least. Best is the least loss plus half of its standard
+        implies: bounded, where that of p/q hangs on its few largest values. With α < 0.1 β is at most one over the
+        richest tilt's ratio at the median target row, but 0.01 at least. Best is the least loss plus half its standard
         error; chosen is, of all fits within 0.75 standard errors of the paired difference from it, the one with the
         fewest features in effect, tr H(H + λP)⁻¹; or the largest bandwidth and penalty, which leave r = 1, if with
         fifty rows of each sample the best loss is not one and a half standard errors below that of r = 1. A warning
