@@ -32,7 +32,7 @@ def _read(
 class Weighing:
     """What solves rows of one kind; nobody holds weights by holding one of these."""
 
-    __slots__ = ("alone", "numbers", "plan", "pulls", "reports", "run", "status", "value", "weights")
+    __slots__ = ("alone", "numbers", "parts", "plan", "pulls", "reports", "run", "status", "value", "weights")
 
     def __init__(
         self, spec: Spec, rows: Rows, batch: tuple[int, ...], launch: Launch | None = None, rated: bool = True
@@ -50,6 +50,7 @@ class Weighing:
             )
         )  # fmt: skip
         self.reports, self.pulls = Reports(batch, scores.device, rated), {}
+        self.parts = self.reports.parts
         self.run = self.solver(tuple)
 
     def solver(self, form: type | None) -> Callable[..., Any]:
@@ -57,7 +58,7 @@ class Weighing:
 
         It returns weights and the table for ``tuple``, all that is reported in a named tuple of that type, or weights.
         """
-        run, parts = self._run, self.reports.parts
+        run, parts = self._run, self.parts
 
         def solve(*given: Any) -> Any:
             weights, table = run(*given)
@@ -111,13 +112,9 @@ class Weighing:
         arrays, *floats = _read(scores, options, amount, cap)
         pointers = (*map(POINTER, arrays), POINTER(weights), *self.reports.places(table))
         if not plan.launch(pointers, reduce(or_, pointers), *floats):
-            value, *_, status = self.reports.parts(table)
+            value, *_, status = self.parts(table)
             plan.by_triton(arrays, (weights, value, table, status), *floats)
         return weights, table
-
-    def parts(self, table: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return value, multiplier, shift, gap and status out of the table."""
-        return self.reports.parts(table)
 
     def weighed(self, rows: Rows, floats: tuple[float, ...]) -> Weighed:
         """Return all in arrays of their own."""
